@@ -1,0 +1,1 @@
+"""One outside system per file. Foreign errors are mapped to controller.errors here and nowhere else."""

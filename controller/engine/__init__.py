@@ -1,0 +1,1 @@
+"""DO it, against ports only: queue, observe, execute, transfers, resync. Never imports an adapter."""

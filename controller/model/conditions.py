@@ -1,0 +1,52 @@
+"""Conditions as metav1.Condition has them, read by kstatus: Ready, and the abnormal-true Reconciling and Stalled."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from controller.reasons import Reason
+
+
+class ConditionType(StrEnum):
+    """`Reconciling` and `Stalled` are present only while true; the others always say True or False."""
+
+    AVAILABLE = "Available"
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    VERIFIED = "Verified"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition. `last_transition_time` moves only when `status` changes."""
+
+    type: ConditionType
+    status: bool
+    reason: Reason
+    message: str
+    observed_generation: int
+    last_transition_time: datetime
+
+
+def merge(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Condition, ...]:
+    """Return `new`, each keeping its `last_transition_time` from `old` where the status did not change; sorted by type."""
+    before = {condition.type: condition for condition in old}
+    merged = []
+    for condition in new:
+        previous = before.get(condition.type)
+        keep = previous is not None and previous.status == condition.status
+        merged.append(replace(condition, last_transition_time=previous.last_transition_time) if keep and previous else condition)
+    return tuple(sorted(merged, key=lambda condition: condition.type.value))
+
+
+def find(conditions: Iterable[Condition], wanted: ConditionType) -> Condition | None:
+    """Return the condition of that type, None where there is none."""
+    return next((condition for condition in conditions if condition.type is wanted), None)
+
+
+def is_true(conditions: Iterable[Condition], wanted: ConditionType) -> bool:
+    """Whether the condition is there and True."""
+    found = find(conditions, wanted)
+    return found is not None and found.status

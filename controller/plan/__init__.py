@@ -1,0 +1,1 @@
+"""WHAT to do: pure functions of (object, observed, now). The only place that decides."""

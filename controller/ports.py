@@ -1,0 +1,465 @@
+"""What the engine needs of the outside, as Protocols. Adapters implement them; `wiring` joins the two.
+
+Every method may be called from any thread unless it says otherwise. Every method raises only `controller.errors`.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from controller.model.backup_storage import BackupStorageSpec, BackupStorageStatus, Capacity
+from controller.model.digest import Digest
+from controller.model.image import Content, Format, ImageStatus, Timeouts
+from controller.model.resource import BackupStorage as BackupStorageResource
+from controller.model.resource import Image, Key, Kind
+from controller.model.url import SourceUrl
+
+
+class Clock(Protocol):
+    """The only way to learn the time."""
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, aware, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+
+class StopToken(Protocol):
+    """Says whether the work should end. A `threading.Event` is one."""
+
+    def is_set(self) -> bool:
+        """Whether to stop."""
+        ...
+
+
+# --- where bytes come from -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """What tells one version of a source from another (RFC 9110, 8.8). Either may be None."""
+
+    etag: str | None = None
+    """As sent, quotes and `W/` included."""
+    last_modified: str | None = None
+    """As sent (HTTP), or `mtime_ns/ctime_ns/inode/size` of a file."""
+
+    @property
+    def strong(self) -> bool:
+        """Whether equal validators mean equal bytes: an ETag that is not weak."""
+        return self.etag is not None and not self.etag.startswith("W/")
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """What to fetch, as plain data. `resume_from` > 0 asks for the rest of the version that `validator` names."""
+
+    url: SourceUrl
+    timeouts: Timeouts
+    resume_from: int = 0
+    validator: Validator | None = None
+    max_bytes: int | None = None
+
+
+class Body(Protocol):
+    """An answered request. One thread uses it. `close()` may be called twice."""
+
+    @property
+    def offset(self) -> int:
+        """Position in the source of the first byte: `resume_from`, or 0 where the source starts over."""
+        ...
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Size of the whole source, None where it did not say."""
+        ...
+
+    @property
+    def validator(self) -> Validator:
+        """What names this version."""
+        ...
+
+    @property
+    def served_by(self) -> str:
+        """Who answered: the redacted final URL; fit for a status."""
+        ...
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` from its start, as far as possible; return the count, 0 only at the end.
+
+        At the end `complete` is decided. Checks the stop token, the stall timeout, and the throughput floor.
+
+        Raises:
+            SourceUnreachable: reset, stall, drip, or fewer bytes than promised.
+            TooLarge: more than `max_bytes` (also before the first byte, where the length is known), ProtocolError: more
+                bytes than promised. Interrupted: the stop token is set.
+
+        """
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """After the end: whether the protocol proved that nothing is missing (length, or final chunk)."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection; never reads the rest."""
+        ...
+
+
+class Source(Protocol):
+    """Something that answers for one or more URL schemes."""
+
+    def open(self, request: FetchRequest, stop: StopToken) -> Body:
+        """Ask for the bytes; follows redirects under the source policy.
+
+        A changed validator, an ignored Range or a Content-Range that does not fit gives a Body with `offset` 0.
+
+        Raises:
+            SourceUnreachable (with `retry_after` where the server said so), SourceNotFound, AuthenticationFailed,
+            PolicyDenied (nothing was sent to the denied address), ProtocolError, TooLarge, Interrupted.
+
+        """
+        ...
+
+
+# --- where bytes are kept ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRecord:
+    """What lies beside a partial so that any later process can go on with it."""
+
+    source_id: str
+    """Fingerprint of (url, checksum); another one means another source."""
+    validator: Validator
+    total_bytes: int | None
+    durable_bytes: int
+    """How many leading bytes of the partial are surely on disk."""
+
+
+class StagedFile(Protocol):
+    """A named, private, growing file on a storage. One thread writes; nobody reads it under a final name."""
+
+    def write(self, data: memoryview) -> None:
+        """Append all of `data`. Whole pages from page-aligned memory are the fast path; any piece is allowed.
+
+        Raises:
+            NoSpace, StorageUnavailable. After either the file is only good for `close` or `discard`.
+
+        """
+        ...
+
+    @property
+    def written_bytes(self) -> int:
+        """How many bytes the file holds."""
+        ...
+
+    def sync(self) -> None:
+        """Make what is written durable (fdatasync). A failed sync is never tried again on the same file."""
+        ...
+
+    def read_at(self, offset: int, buffer: memoryview) -> int:
+        """Read back; 0 at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; the partial stays for resume. Twice is fine."""
+        ...
+
+    def discard(self) -> None:
+        """Close and remove it and its record. Twice is fine; never raises for an absent file."""
+        ...
+
+
+class Staging(Protocol):
+    """The private room of a storage where bytes wait until they are proven."""
+
+    def stage(self, name: str, *, keep_bytes: int, size_hint: int | None) -> StagedFile:
+        """Open the partial `name` ([a-z0-9-.]{1,80}), cut to its first `keep_bytes` (0: fresh); create it where absent.
+
+        `size_hint`: how many bytes will come, to refuse early.
+
+        Raises:
+            NoSpace: `size_hint` does not fit while keeping reservedCapacity. StorageUnavailable.
+
+        """
+        ...
+
+    def resume_record(self, name: str) -> ResumeRecord | None:
+        """Return the record beside the partial, None where there is none or it is unreadable."""
+        ...
+
+    def save_resume_record(self, name: str, record: ResumeRecord) -> None:
+        """Replace the record atomically. Call `StagedFile.sync` first: the record is a promise."""
+        ...
+
+    def sweep(self, keep: Collection[str], older_than: timedelta) -> list[str]:
+        """Remove partials and temporary files not named in `keep` and untouched for `older_than`; return their names."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRef:
+    """One image's claim on a stored content. `intact`: the bytes exist with the recorded size and inode facts."""
+
+    content: Content
+    source_id: str
+    install_path: str
+    intact: bool
+    imported_at: datetime
+    proof: str
+    url: str
+    """Redacted."""
+
+
+class Reader(Protocol):
+    """Stored bytes being read. One thread uses it."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` from its start; 0 at the end. Raises StorageDamaged on an I/O error."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class BackupStorage(Staging, Protocol):
+    """A place that holds proven bytes: one file per content, one claim (ref) per image and content."""
+
+    def probe(self) -> Capacity:
+        """Check that it can be read and written, and measure it. Creates its layout the first time.
+
+        Raises:
+            StorageUnavailable: cannot be reached, is read-only, or is not ours (the message says what was found).
+
+        """
+        ...
+
+    def publish(self, staged: StagedFile, content: Content) -> None:
+        """Give synced bytes their final, content-addressed name and their record, durably; never replaces.
+
+        Where the content is already there the staged file is discarded. The caller has verified the digests.
+
+        Raises:
+            StorageDamaged: the staged size is not the content's. NoSpace, StorageUnavailable.
+
+        """
+        ...
+
+    def find(self, sha256: Digest) -> Content | None:
+        """Return the record of a stored content whose bytes are there with the right size, else None.
+
+        Raises:
+            StorageUnavailable: could not ask. Never None for that.
+
+        """
+        ...
+
+    def link(self, image_uuid: str, ref: StoredRef) -> str:
+        """Claim `ref.content` for an image, durably and idempotently; return the install path.
+
+        Raises:
+            StorageDamaged: the content is not there. NoSpace, StorageUnavailable.
+
+        """
+        ...
+
+    def unlink(self, image_uuid: str, sha256: Digest) -> None:
+        """Drop an image's claim; bytes nobody claims go with it. Absent is fine. Raises StorageUnavailable."""
+        ...
+
+    def refs(self, image_uuid: str) -> tuple[StoredRef, ...]:
+        """Return every claim of an image, checked for existence and size.
+
+        Raises:
+            StorageUnavailable: could not ask. Never an empty tuple for that.
+
+        """
+        ...
+
+    def open(self, sha256: Digest) -> Reader:
+        """Open stored bytes for reading. Raises StorageDamaged where absent, StorageUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One inconsistency of a storage's own files. `repair` says what mending it would do, empty where nothing can."""
+
+    code: str
+    path: str
+    explanation: str
+    repair: str
+
+
+class Audit(Protocol):
+    """What `doctor` asks of a storage."""
+
+    def claims(self) -> Iterator[tuple[str, Digest]]:
+        """Yield (image uuid, sha256) of every claim."""
+        ...
+
+    def findings(self) -> Iterable[Finding]:
+        """Look for leftovers, missing or odd files; changes nothing. Does not read the bytes."""
+        ...
+
+    def mend(self, finding: Finding) -> None:
+        """Do what `finding.repair` says; idempotent."""
+        ...
+
+    def quarantine(self, sha256: Digest, why: str) -> None:
+        """Take damaged bytes out of service, keeping them for a person to look at; claims on it become not intact."""
+        ...
+
+
+class StorageFactory(Protocol):
+    """Builds the adapter for a spec; no I/O."""
+
+    def __call__(self, uuid: str, spec: BackupStorageSpec) -> "AuditedStorage":
+        """Return the adapter."""
+        ...
+
+
+class AuditedStorage(BackupStorage, Audit, Protocol):
+    """What an adapter is: a storage that can also be looked into."""
+
+
+# --- where objects live -----------------------------------------------------------------------------------------------
+
+
+class Resources(Protocol):
+    """The objects of this instance: an API server's, or the standalone state's."""
+
+    def image(self, key: Key) -> Image | None:
+        """Return the object, None where it is gone."""
+        ...
+
+    def storage(self, key: Key) -> BackupStorageResource | None:
+        """Return the object, None where it is gone."""
+        ...
+
+    def keys(self, kind: Kind) -> list[Key]:
+        """Return the keys of all objects of a kind. Raises StateBroken/SourceUnreachable, never a short list."""
+        ...
+
+    def write_image_status(self, image: Image, status: ImageStatus) -> Image:
+        """Replace the status if the object is still at `image.meta.version`; return it as it is now.
+
+        Raises:
+            Conflict: somebody wrote it in between, or it is gone.
+
+        """
+        ...
+
+    def write_storage_status(self, storage: BackupStorageResource, status: BackupStorageStatus) -> BackupStorageResource:
+        """Do the same for a BackupStorage."""
+        ...
+
+    def release(self, key: Key, uid: str) -> None:
+        """The object is being deleted and everything of it is cleaned up: let it go. Idempotent."""
+        ...
+
+
+# --- the work between -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TransferTarget:
+    """A storage to place bytes on, as plain data: enough to build the adapter in another process."""
+
+    uuid: str
+    name: str
+    spec: BackupStorageSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequest:
+    """One pass from a source to storages, as plain data in; `key` names it and its partial.
+
+    `origin` set: the bytes are `expected_content` of that storage and the URL is not asked.
+    """
+
+    key: str
+    namespace: str
+    url: SourceUrl
+    source_id: str
+    targets: tuple[TransferTarget, ...]
+    checksum: Digest | None
+    format: Format | None
+    iso_expected: bool
+    max_size_bytes: int
+    timeouts: Timeouts
+    origin: TransferTarget | None = None
+    expected_content: Content | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something did not work, as plain data out. `terminal`: cannot without a change of the spec."""
+
+    reason: str
+    message: str
+    terminal: bool
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Waits for a slot; `position` counts from 1 in the order in which slots will be given."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Under way; in source bytes. `resumed_bytes` were there before this try."""
+
+    bytes: int
+    total_bytes: int | None
+    resumed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Ended well on the storages in `stored`; `failed` says why not on the others (by storage uuid)."""
+
+    content: Content
+    stored: frozenset[str]
+    failed: tuple[tuple[str, Failure], ...]
+    validator: Validator
+    served_by: str
+    fetched_bytes: int
+    resumed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Ended without a placed copy. `advanced`: it got further than any try before (resets the attempts)."""
+
+    failure: Failure
+    advanced: bool
+
+
+TransferState = Queued | Running | Placed | Broken
+
+
+class Transfers(Protocol):
+    """Background work from sources to storages. Plain data in, plain data out; owners are image uids."""
+
+    def start(self, request: TransferRequest, owner: str) -> None:
+        """Begin, or join one of the same key. Returns at once. A finished one that is not forgotten stays as it is."""
+        ...
+
+    def state(self, key: str) -> TransferState | None:
+        """Return where it stands, None where nothing of that key is known."""
+        ...
+
+    def release(self, key: str, owner: str) -> None:
+        """The owner is done with it. Without owners a running one stops (resumable) and a finished one is forgotten."""
+        ...
