@@ -10,9 +10,20 @@ from typing import Protocol
 
 from controller.model.backup_storage import BackupStorageSpec, BackupStorageStatus, Capacity
 from controller.model.digest import Digest
-from controller.model.image import Content, Format, ImageStatus, Timeouts
+from controller.model.image import Content, ImageStatus, Timeouts
 from controller.model.resource import BackupStorage as BackupStorageResource
 from controller.model.resource import Image, Key, Kind
+from controller.model.transfer import Broken as Broken
+from controller.model.transfer import Failure as Failure
+from controller.model.transfer import Placed as Placed
+from controller.model.transfer import Queued as Queued
+from controller.model.transfer import ResumeRecord as ResumeRecord
+from controller.model.transfer import Running as Running
+from controller.model.transfer import StoredRef as StoredRef
+from controller.model.transfer import TransferRequest as TransferRequest
+from controller.model.transfer import TransferState as TransferState
+from controller.model.transfer import TransferTarget as TransferTarget
+from controller.model.transfer import Validator as Validator
 from controller.model.url import SourceUrl
 
 
@@ -37,21 +48,6 @@ class StopToken(Protocol):
 
 
 # --- where bytes come from -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Validator:
-    """What tells one version of a source from another (RFC 9110, 8.8). Either may be None."""
-
-    etag: str | None = None
-    """As sent, quotes and `W/` included."""
-    last_modified: str | None = None
-    """As sent (HTTP), or `mtime_ns/ctime_ns/inode/size` of a file."""
-
-    @property
-    def strong(self) -> bool:
-        """Whether equal validators mean equal bytes: an ETag that is not weak."""
-        return self.etag is not None and not self.etag.startswith("W/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +126,6 @@ class Source(Protocol):
 # --- where bytes are kept ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeRecord:
-    """What lies beside a partial so that any later process can go on with it."""
-
-    source_id: str
-    """Fingerprint of (url, checksum); another one means another source."""
-    validator: Validator
-    total_bytes: int | None
-    durable_bytes: int
-    """How many leading bytes of the partial are surely on disk."""
-
-
 class StagedFile(Protocol):
     """A named, private, growing file on a storage. One thread writes; nobody reads it under a final name."""
 
@@ -201,20 +185,6 @@ class Staging(Protocol):
     def sweep(self, keep: Collection[str], older_than: timedelta) -> list[str]:
         """Remove partials and temporary files not named in `keep` and untouched for `older_than`; return their names."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRef:
-    """One image's claim on a stored content. `intact`: the bytes exist with the recorded size and inode facts."""
-
-    content: Content
-    source_id: str
-    install_path: str
-    intact: bool
-    imported_at: datetime
-    proof: str
-    url: str
-    """Redacted."""
 
 
 class Reader(Protocol):
@@ -357,7 +327,9 @@ class Resources(Protocol):
         """
         ...
 
-    def write_storage_status(self, storage: BackupStorageResource, status: BackupStorageStatus) -> BackupStorageResource:
+    def write_storage_status(
+        self, storage: BackupStorageResource, status: BackupStorageStatus
+    ) -> BackupStorageResource:
         """Do the same for a BackupStorage."""
         ...
 
@@ -366,87 +338,7 @@ class Resources(Protocol):
         ...
 
 
-# --- the work between -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TransferTarget:
-    """A storage to place bytes on, as plain data: enough to build the adapter in another process."""
-
-    uuid: str
-    name: str
-    spec: BackupStorageSpec
-
-
-@dataclass(frozen=True, slots=True)
-class TransferRequest:
-    """One pass from a source to storages, as plain data in; `key` names it and its partial.
-
-    `origin` set: the bytes are `expected_content` of that storage and the URL is not asked.
-    """
-
-    key: str
-    namespace: str
-    url: SourceUrl
-    source_id: str
-    targets: tuple[TransferTarget, ...]
-    checksum: Digest | None
-    format: Format | None
-    iso_expected: bool
-    max_size_bytes: int
-    timeouts: Timeouts
-    origin: TransferTarget | None = None
-    expected_content: Content | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why something did not work, as plain data out. `terminal`: cannot without a change of the spec."""
-
-    reason: str
-    message: str
-    terminal: bool
-    retry_after: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """Waits for a slot; `position` counts from 1 in the order in which slots will be given."""
-
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """Under way; in source bytes. `resumed_bytes` were there before this try."""
-
-    bytes: int
-    total_bytes: int | None
-    resumed_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Ended well on the storages in `stored`; `failed` says why not on the others (by storage uuid)."""
-
-    content: Content
-    stored: frozenset[str]
-    failed: tuple[tuple[str, Failure], ...]
-    validator: Validator
-    served_by: str
-    fetched_bytes: int
-    resumed_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """Ended without a placed copy. `advanced`: it got further than any try before (resets the attempts)."""
-
-    failure: Failure
-    advanced: bool
-
-
-TransferState = Queued | Running | Placed | Broken
+# --- the work between --------------------------------------------------------------------------------
 
 
 class Transfers(Protocol):
@@ -458,6 +350,10 @@ class Transfers(Protocol):
 
     def state(self, key: str) -> TransferState | None:
         """Return where it stands, None where nothing of that key is known."""
+        ...
+
+    def owned(self, owner: str) -> frozenset[str]:
+        """Return the keys that this owner started or joined and has not released."""
         ...
 
     def release(self, key: str, owner: str) -> None:

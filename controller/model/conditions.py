@@ -37,7 +37,9 @@ def merge(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Condition
     for condition in new:
         previous = before.get(condition.type)
         keep = previous is not None and previous.status == condition.status
-        merged.append(replace(condition, last_transition_time=previous.last_transition_time) if keep and previous else condition)
+        merged.append(
+            replace(condition, last_transition_time=previous.last_transition_time) if keep and previous else condition
+        )
     return tuple(sorted(merged, key=lambda condition: condition.type.value))
 
 

@@ -81,6 +81,8 @@ class RefStatus(StrEnum):
     DOWNLOADING = "Downloading"
     READY = "Ready"
     FAILED = "Failed"
+    UNKNOWN = "Unknown"
+    """The storage could not be asked: neither there nor gone."""
 
 
 @dataclass(frozen=True, slots=True)

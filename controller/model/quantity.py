@@ -25,7 +25,9 @@ def parse_bytes(value: str | int) -> int:
     """
     match = _QUANTITY.match(str(value))
     if match is None or isinstance(value, bool):
-        raise errors.InvalidSpec(f"a size is a number of bytes with an optional suffix (Ki Mi Gi Ti k M G T), got {str(value)[:40]!r}")
+        raise errors.InvalidSpec(
+            f"a size is a number of bytes with an optional suffix (Ki Mi Gi Ti k M G T), got {str(value)[:40]!r}"
+        )
     size = Decimal(match[1]) * _SUFFIX[match[2] or ""]
     if size != int(size):
         raise errors.InvalidSpec(f"a size is a whole number of bytes, got {value!r}")
@@ -39,7 +41,11 @@ def format_bytes(size_bytes: int) -> str:
     for suffix in ("Ei", "Pi", "Ti", "Gi", "Mi", "Ki"):
         unit = _SUFFIX[suffix]
         if size_bytes >= unit:
-            return f"{size_bytes / unit:.3g}{suffix}" if size_bytes < 1000 * unit else f"{round(size_bytes / unit)}{suffix}"
+            return (
+                f"{size_bytes / unit:.3g}{suffix}"
+                if size_bytes < 1000 * unit
+                else f"{round(size_bytes / unit)}{suffix}"
+            )
     return str(size_bytes)
 
 

@@ -1,11 +1,11 @@
 """A Kubernetes object as the engine sees it, whichever mode it came from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Generic, TypeVar
-from collections.abc import Mapping
 
 from controller.model.backup_storage import BackupStorageSpec, BackupStorageStatus
 from controller.model.image import ImageSpec, ImageStatus

@@ -1,0 +1,131 @@
+"""Plain data of a transfer: what goes in, where it stands, what came out, and what is claimed on a storage."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from controller.model.backup_storage import BackupStorageSpec
+from controller.model.digest import Digest
+from controller.model.image import Content, Format, Timeouts
+from controller.model.url import SourceUrl
+from controller.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """What tells one version of a source from another (RFC 9110, 8.8). Either may be None."""
+
+    etag: str | None = None
+    """As sent, quotes and `W/` included."""
+    last_modified: str | None = None
+    """As sent (HTTP), or `mtime_ns/ctime_ns/inode/size` of a file."""
+
+    @property
+    def strong(self) -> bool:
+        """Whether equal validators mean equal bytes: an ETag that is not weak."""
+        return self.etag is not None and not self.etag.startswith("W/")
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRecord:
+    """What lies beside a partial so that any later process can go on with it."""
+
+    source_id: str
+    """Fingerprint of (url, checksum); another one means another source."""
+    validator: Validator
+    total_bytes: int | None
+    durable_bytes: int
+    """How many leading bytes of the partial are surely on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRef:
+    """One image's claim on a stored content. `intact`: the bytes exist with the recorded size and inode facts."""
+
+    content: Content
+    source_id: str
+    install_path: str
+    intact: bool
+    imported_at: datetime
+    proof: str
+    url: str
+    """Redacted."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferTarget:
+    """A storage to place bytes on, as plain data: enough to build the adapter in another process."""
+
+    uuid: str
+    name: str
+    spec: BackupStorageSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequest:
+    """One pass from a source to storages, as plain data in; `key` names it and its partial.
+
+    `origin` set: the bytes are `expected_content` of that storage and the URL is not asked.
+    """
+
+    key: str
+    namespace: str
+    url: SourceUrl
+    source_id: str
+    targets: tuple[TransferTarget, ...]
+    checksum: Digest | None
+    format: Format | None
+    iso_expected: bool
+    max_size_bytes: int
+    timeouts: Timeouts
+    origin: TransferTarget | None = None
+    expected_content: Content | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something did not work, as plain data out. `terminal`: cannot without a change of the spec."""
+
+    reason: Reason
+    message: str
+    terminal: bool
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Waits for a slot; `position` counts from 1 in the order in which slots will be given."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Under way; in source bytes. `resumed_bytes` were there before this try."""
+
+    bytes: int
+    total_bytes: int | None
+    resumed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Ended well on the storages in `stored`; `failed` says why not on the others (by storage uuid)."""
+
+    content: Content
+    stored: frozenset[str]
+    failed: tuple[tuple[str, Failure], ...]
+    validator: Validator
+    served_by: str
+    fetched_bytes: int
+    resumed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Ended without a placed copy. `advanced`: it got further than any try before (resets the attempts)."""
+
+    failure: Failure
+    advanced: bool
+
+
+TransferState = Queued | Running | Placed | Broken

@@ -1,0 +1,66 @@
+"""What can be set, in frozen groups. A flag wins over its GOLDMASTER_… variable, that over the default here."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """The source policy: closed unless opened."""
+
+    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Ranges that http(s) sources may live in beside the public internet. Default none: a manifest must not reach
+    loopback, the local network or a metadata service."""
+    allowed_paths: tuple[Path, ...] = ()
+    """Directories that file:// may read below. Default none: a manifest must not read this machine's files."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSettings:
+    """How bytes move."""
+
+    concurrency: int = 4
+    """Transfers at once. Default 4: two cores are busy hashing with two; the others hide latency."""
+    default_max_size_bytes: int = 2**40
+    """Bytes; what an Image without maxSize may weigh, downloaded and virtual. Default 1 TiB."""
+    partial_lifetime: timedelta = timedelta(days=7)
+    """How long an abandoned partial is kept for a resume. Default a week: a suspended image may wait that long."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How often the engine looks."""
+
+    workers: int = 2
+    """Threads that reconcile. Default 2: a pass is short and mostly file system calls."""
+    resync_interval: timedelta = timedelta(minutes=10)
+    """How often each image's copies are looked at again, plus 0..20 % jitter. Default 10 minutes."""
+    probe_interval: timedelta = timedelta(seconds=60)
+    """How often each storage is probed. Default 60 s, as the inventory this product is modelled on does."""
+    progress_interval: timedelta = timedelta(seconds=5)
+    """How often a running transfer's progress is written to its status at the most. Default 5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandaloneSettings:
+    """What a state directory and a tree of manifests need."""
+
+    state_dir: Path
+    """Where the state, and the storage `default`, live."""
+    scan_interval: timedelta = timedelta(seconds=30)
+    """How often the whole tree is read again in case a file event was lost. Default 30 s."""
+    max_deletions_percent: int = 30
+    """At most this share of a tree's objects (but always 5) may disappear at once without confirmation."""
+    confirm_deletions: bool = False
+    """Take a larger disappearance as meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All groups that both modes share."""
+
+    source: SourceSettings = field(default_factory=SourceSettings)
+    transfer: TransferSettings = field(default_factory=TransferSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
