@@ -1,0 +1,241 @@
+"""One image on its way through the decision table, and the endings that every branch shares."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from controller.model import conditions
+from controller.model.conditions import ConditionType
+from controller.model.digest import Digest
+from controller.model.image import Content, MediaType, Progress, Revision
+from controller.model.resource import Image
+from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, TransferTarget
+from controller.plan import retry, source, status
+from controller.plan.effects import Effect, Plan, ReleaseTransfer, StartTransfer
+from controller.plan.observed import Limits, Observed
+from controller.plan.status import Finding
+from controller.plan.storages import Choice, choose
+from controller.reasons import Reason
+
+STARTED_SOON = timedelta(seconds=1)
+"""How soon to look at a transfer just started: one that ends within this time costs no status write of its own."""
+QUEUE_STEP_S = 0.2
+"""Seconds per place in the queue until a waiting image looks at its place again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The arguments of `plan_image`, and what follows from them at once."""
+
+    image: Image
+    observed: Observed
+    now: datetime
+    limits: Limits
+    choice: Choice
+
+    @classmethod
+    def of(cls, image: Image, observed: Observed, now: datetime, limits: Limits) -> "Case":
+        """Choose the storages and bundle."""
+        return cls(image, observed, now, limits, choose(image, observed))
+
+    @property
+    def uuid(self) -> str:
+        """The image's uuid: given, or known already, or the object's uid without dashes."""
+        return self.image.spec.uuid or self.image.status.uuid or self.image.meta.uid.replace("-", "")
+
+    @property
+    def max_size_bytes(self) -> int:
+        """The bound on downloaded, stored and virtual size."""
+        given = self.image.spec.max_size_bytes
+        return self.limits.default_max_size_bytes if given is None else given
+
+    @property
+    def suspended(self) -> bool:
+        """Whether nothing may start; a request in the state wins over the manifest."""
+        override = self.image.meta.suspend_override
+        return self.image.spec.suspend if override is None else override
+
+    @property
+    def afresh(self) -> bool:
+        """Whether the spec changed, or somebody asked to look again, since the status was written."""
+        old, meta = self.image.status, self.image.meta
+        asked = meta.requested_at is not None and meta.requested_at != old.last_handled_reconcile_at
+        return asked or old.observed_generation != meta.generation
+
+    @property
+    def stalled_before(self) -> bool:
+        """Whether the status says that trying again is pointless, and nothing changed since."""
+        return not self.afresh and conditions.is_true(self.image.status.conditions, ConditionType.STALLED)
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """When the next try is due; None: now."""
+        due = None if self.afresh else self.image.status.next_retry_at
+        return due if due is not None and due > self.now else None
+
+    @property
+    def attempts(self) -> int:
+        """Failed tries so far."""
+        return 0 if self.afresh else self.image.status.attempts
+
+    @property
+    def _mismatched_before(self) -> bool:
+        ready = conditions.find(self.image.status.conditions, ConditionType.READY)
+        return not self.afresh and ready is not None and ready.reason is Reason.CHECKSUM_MISMATCH
+
+    def key(self, pinned: Digest | None = None) -> str:
+        """Name the transfer that would fetch the source."""
+        return source.transfer_key(self.image.meta.key.namespace, self.image.spec, self.max_size_bytes, pinned)
+
+    def request(
+        self,
+        key: str,
+        targets: tuple[TransferTarget, ...],
+        *,
+        expected: Content | None = None,
+        origin: TransferTarget | None = None,
+    ) -> TransferRequest:
+        """Return the transfer of the spec's source, or of `expected` from `origin`, to `targets`."""
+        spec = self.image.spec
+        return TransferRequest(
+            key=key,
+            namespace=self.image.meta.key.namespace,
+            url=spec.url,
+            source_id=source.fingerprint(spec.url.text, str(spec.checksum or "")),
+            targets=targets,
+            checksum=spec.checksum,
+            format=spec.format,
+            iso_expected=spec.media_type is MediaType.ISO,
+            max_size_bytes=self.max_size_bytes,
+            timeouts=spec.timeouts,
+            origin=origin,
+            expected_content=expected,
+        )
+
+    # --- endings ------------------------------------------------------------------------------------------------
+
+    def ending(
+        self,
+        finding: Finding,
+        *,
+        current: Revision | None = None,
+        trouble: dict[str, Reason] | None = None,
+        after: tuple[Effect, ...] = (),
+        effects: tuple[Effect, ...] = (),
+        requeue: timedelta | None = None,
+    ) -> Plan:
+        """Turn a finding into a plan. `current` None keeps the revision that the status has."""
+        image = self.image
+        current = current or image.status.current
+        served = current is not None and any(
+            storage.serves(current.content.sha256) for storage in self.observed.storages
+        )
+        fetched = self.observed.transfers.get(self.key())
+        if isinstance(fetched, Placed):
+            finding = replace(finding, served_by=fetched.served_by)
+        refs = status.refs(image, self.choice.targets, current, trouble or {}, now=self.now)
+        built = status.build(image, finding, current=current, available=served, refs=refs, uuid=self.uuid, now=self.now)
+        return Plan(built, finding.message, effects=effects, after=after, requeue=requeue)
+
+    def stalled(self, reason: Reason, message: str, *, after: tuple[Effect, ...] = ()) -> Plan:
+        """End until the spec changes or somebody asks; resyncs go on, so that what is served stays watched."""
+        finding = Finding(reason, message, stalled=True, attempts=self.attempts)
+        return self.ending(finding, after=after + self.release_all(), requeue=self.resync)
+
+    def waiting(self, reason: Reason, message: str, *, requeue: timedelta | None = None) -> Plan:
+        """Wait for another object: no attempt is counted."""
+        finding = Finding(reason, message, reconciling=Reason.PROGRESSING, attempts=self.attempts)
+        return self.ending(finding, requeue=requeue or self.resync, trouble=self._unreachable())
+
+    def suspended_plan(self) -> Plan:
+        """Start nothing, stop what runs (resumable). What is served stays served."""
+        finding = Finding(Reason.SUSPENDED, "suspended: nothing is started", attempts=self.attempts)
+        return self.ending(finding, effects=self.release_all(), requeue=self.resync)
+
+    def broken(
+        self, key: str, state: Broken, *, current: Revision | None = None, trouble: dict[str, Reason] | None = None
+    ) -> Plan:
+        """A try failed: again later, or never."""
+        failure = state.failure
+        decision = retry.after_failure(
+            failure,
+            advanced=state.advanced,
+            attempts=self.attempts,
+            mismatched_before=self._mismatched_before,
+            policy=self.image.spec.retry,
+            seed=self.image.meta.uid,
+            now=self.now,
+        )
+        release = (ReleaseTransfer(key),)
+        if decision.next_retry_at is None:
+            limit = "" if failure.terminal else f" (gave up after {decision.attempts} tries)"
+            finding = Finding(failure.reason, failure.message + limit, stalled=True, attempts=decision.attempts)
+            return self.ending(finding, current=current, after=release, requeue=self.resync, trouble=trouble)
+        finding = Finding(
+            failure.reason,
+            failure.message,
+            reconciling=Reason.PROGRESSING_WITH_RETRY,
+            attempts=decision.attempts,
+            next_retry_at=decision.next_retry_at,
+        )
+        wait = decision.next_retry_at - self.now
+        return self.ending(finding, current=current, after=release, requeue=wait, trouble=trouble)
+
+    def retry_later(self) -> Plan:
+        """The next try is not due yet: what the status says still holds."""
+        due = self.retry_at or self.now
+        return Plan(self.image.status, "waits for the next try", requeue=due - self.now)
+
+    def still_stalled(self) -> Plan:
+        """Nothing changed since the status said that trying again is pointless."""
+        text = "stalled until the spec changes or a reconcile is asked for"
+        return Plan(self.image.status, text, requeue=self.resync)
+
+    def under_way(self, request: TransferRequest, state: Queued | Running, *, current: Revision | None = None) -> Plan:
+        """Report on a transfer that waits or runs; join it where another image started it."""
+        effects = self.release_all(but=frozenset({request.key}))
+        if request.key not in self.observed.owned:
+            effects += (StartTransfer(request),)
+        if isinstance(state, Queued):
+            finding = Finding(
+                Reason.QUEUED,
+                "waits for a transfer slot",
+                reconciling=Reason.QUEUED,
+                queue_position=state.position,
+                attempts=self.attempts,
+            )
+            wait = max(self.limits.progress_interval_s, QUEUE_STEP_S * state.position)
+        else:
+            finding = Finding(
+                Reason.PROGRESSING,
+                "the transfer is running",
+                reconciling=Reason.PROGRESSING,
+                downloading=True,
+                progress=Progress(state.bytes, state.total_bytes),
+                attempts=self.attempts,
+            )
+            wait = self.limits.progress_interval_s
+        return self.ending(finding, current=current, effects=effects, requeue=timedelta(seconds=wait))
+
+    def start(self, request: TransferRequest, summary: str) -> Plan:
+        """Begin a transfer; the status waits until it is clear that it does not end at once."""
+        stale = self.release_all(but=frozenset({request.key}))
+        return Plan(self.image.status, summary, effects=(*stale, StartTransfer(request)), requeue=STARTED_SOON)
+
+    def release_all(self, *, but: frozenset[str] = frozenset()) -> tuple[Effect, ...]:
+        """Let go of every transfer of this image, save those named."""
+        return tuple(ReleaseTransfer(key) for key in sorted(self.observed.owned - but))
+
+    @property
+    def resync(self) -> timedelta:
+        """Until the copies are looked at again; jittered by object, so that 10,000 do not come at once."""
+        seconds = self.limits.resync_interval_s * retry.jitter(self.image.meta.uid)
+        return timedelta(seconds=seconds)
+
+    def _unreachable(self) -> dict[str, Reason]:
+        return {storage.uuid: Reason.STORAGE_UNAVAILABLE for storage in self.choice.targets if not storage.reachable}
+
+
+def revision_of(placed: Placed, case: Case) -> Revision:
+    """Return the revision that a finished transfer brought."""
+    spec = case.image.spec
+    return Revision(placed.content, source.source_id(spec.url), spec.url.redacted, case.now, source.proof(spec))

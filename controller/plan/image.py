@@ -1,0 +1,72 @@
+"""The decision table of an Image: `plan_image(image, observed, now, limits)`.
+
+The order is the life of an image: deletion, then the content where it is known (settle it on each storage), then the
+import where it is not. Properties that hold always (tests/unit/plan): never stuck; no effect once settled; at most one
+transfer per source; nothing old goes before the new is verified; *could not ask* is never *is not there*.
+"""
+
+from datetime import datetime, timedelta
+
+from controller.model.resource import Image
+from controller.model.transfer import Broken, Placed, Queued, Running
+from controller.plan import deletion, settle, source
+from controller.plan.case import Case
+from controller.plan.effects import Plan, ReleaseTransfer
+from controller.plan.observed import Limits, Observed
+from controller.reasons import Reason
+
+PROBE_SOON = timedelta(seconds=1)
+"""How soon to look again where a storage was not probed yet."""
+
+
+def plan_image(image: Image, observed: Observed, now: datetime, limits: Limits) -> Plan:
+    """Decide the next step of an image. Same arguments, same plan; no I/O and no clock."""
+    if image.meta.deleting:
+        return deletion.plan_deletion(image, observed, now)
+    case = Case.of(image, observed, now, limits)
+    waiting = [storage.name for storage in case.choice.targets if storage.connected is None]
+    if waiting:
+        return Plan(image.status, f"waits for the first probe of {', '.join(waiting)}", requeue=PROBE_SOON)
+    known = settle.known_revision(case)
+    if known is None:
+        return _import(case)
+    ruled_out = source.contradiction(image.spec, known.content, case.max_size_bytes)
+    if ruled_out is not None:
+        return case.stalled(*ruled_out)
+    return settle.settle(case, known)
+
+
+def _import(case: Case) -> Plan:
+    """Nothing that satisfies the spec is known: fetch it."""
+    if case.suspended:
+        return case.suspended_plan()
+    ready = [storage for storage in case.choice.targets if storage.reachable and storage.enabled]
+    request = case.request(case.key(), tuple(storage.target for storage in ready))
+    match case.observed.transfers.get(request.key):
+        case Broken() as state:
+            return case.broken(request.key, state)
+        case Queued() | Running() as state:
+            return case.under_way(request, state)
+        case Placed() as state:
+            return _placed_but_gone(case, request.key, state)
+        case None:
+            pass
+    if case.stalled_before:
+        return case.still_stalled()
+    if not case.choice.targets:
+        return case.waiting(Reason.DEPENDENCY_NOT_READY, case.choice.why)
+    if case.retry_at is not None:
+        return case.retry_later()
+    if not ready:
+        return case.waiting(*settle.why_not(case.choice.targets))
+    places = ", ".join(storage.name for storage in ready)
+    return case.start(request, f"fetch {case.image.spec.url.redacted} to {places}")
+
+
+def _placed_but_gone(case: Case, key: str, placed: Placed) -> Plan:
+    """Placed, yet no storage that could be asked shows it: fetch again, unless a storage that got it is away."""
+    away = [storage for storage in case.observed.storages if storage.uuid in placed.stored and not storage.reachable]
+    if away:
+        return case.waiting(*settle.why_not(away), requeue=PROBE_SOON)
+    release = (ReleaseTransfer(key),)
+    return Plan(case.image.status, "forget a transfer whose bytes are gone", effects=release, requeue=PROBE_SOON)

@@ -1,0 +1,72 @@
+"""What was seen of the world around one image, as plain data. `None` always means *could not ask*, never *nothing*."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from controller.model.backup_storage import BackupStorageSpec
+from controller.model.digest import Digest
+from controller.model.image import State
+from controller.model.transfer import StoredRef, TransferState, TransferTarget
+
+
+@dataclass(frozen=True, slots=True)
+class StorageView:
+    """One BackupStorage as this image meets it."""
+
+    uuid: str
+    name: str
+    spec: BackupStorageSpec
+    connected: bool | None
+    """None: not probed yet in this process."""
+    trouble: str = ""
+    """Why it is not connected; for the message."""
+    room_bytes: int = 0
+    """Available bytes less reservedCapacity."""
+    default: bool = False
+    refs: tuple[StoredRef, ...] | None = None
+    """This image's claims on it; None: could not ask."""
+    holds: frozenset[Digest] = frozenset()
+    """Contents of interest whose bytes are there, claimed by this image or not."""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether it answered just now."""
+        return self.connected is True and self.refs is not None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether bits may be put in and deleted."""
+        return self.spec.state is State.ENABLED
+
+    @property
+    def target(self) -> TransferTarget:
+        """It as plain data for a transfer."""
+        return TransferTarget(self.uuid, self.name, self.spec)
+
+    def claim(self, sha256: Digest) -> StoredRef | None:
+        """Return this image's claim on a content, None where there is none or the storage could not be asked."""
+        return next((ref for ref in self.refs or () if ref.content.sha256 == sha256), None)
+
+    def serves(self, sha256: Digest) -> bool:
+        """Whether an intact, claimed copy was seen."""
+        claim = self.claim(sha256)
+        return self.reachable and claim is not None and claim.intact
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All storages, and the transfers that matter: those this image owns and the one its spec would start."""
+
+    storages: tuple[StorageView, ...]
+    transfers: Mapping[str, TransferState] = field(default_factory=lambda: MappingProxyType({}))
+    owned: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings a plan depends on."""
+
+    default_max_size_bytes: int
+    progress_interval_s: float
+    resync_interval_s: float

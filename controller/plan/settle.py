@@ -1,0 +1,203 @@
+"""The content is known: see to it that every storage of the image has it, then let go of what it replaces."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from controller.model.digest import Digest
+from controller.model.image import Revision
+from controller.model.transfer import Broken, Placed, Queued, Running, StoredRef, TransferRequest
+from controller.plan import source
+from controller.plan.case import Case, revision_of
+from controller.plan.effects import Effect, Link, Plan, ReleaseTransfer, Unlink
+from controller.plan.observed import StorageView
+from controller.plan.status import Finding
+from controller.reasons import Reason
+
+GONE_SOON = timedelta(seconds=1)
+"""How soon to look again after forgetting a copy whose bytes went away."""
+
+
+def known_revision(case: Case) -> Revision | None:
+    """Return the verified revision that satisfies the spec, where one is known.
+
+    Known is what the status says, what a claim on a storage says (a crash between placing and writing the status, or a
+    wiped state), and what the transfer of this very spec just placed.
+    """
+    spec = case.image.spec
+    current = case.image.status.current
+    if current is not None and source.satisfies(spec, current.content, current.source_id):
+        return replace(current, source_id=source.source_id(spec.url), url=spec.url.redacted, proof=source.proof(spec))
+    claims = [
+        claim
+        for storage in case.observed.storages
+        for claim in storage.refs or ()
+        if claim.intact and source.satisfies(spec, claim.content, claim.source_id)
+    ]
+    if claims:
+        best = max(claims, key=lambda claim: (claim.imported_at, claim.content.sha256.hex))
+        return Revision(
+            best.content, source.source_id(spec.url), spec.url.redacted, best.imported_at, source.proof(spec)
+        )
+    placed = case.observed.transfers.get(case.key())
+    if isinstance(placed, Placed) and any(placed.content.sha256 in storage.holds for storage in case.observed.storages):
+        return revision_of(placed, case)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Where the wanted content stands on the targets."""
+
+    present: tuple[StorageView, ...]
+    unreachable: tuple[StorageView, ...]
+    disabled: tuple[StorageView, ...]
+    missing: tuple[StorageView, ...]
+    links: tuple[Link, ...]
+
+    @classmethod
+    def of(cls, case: Case, wanted: Revision) -> "Spread":
+        """Sort the targets; `links` are claims that can be made at once."""
+        present, unreachable, disabled, missing, links = [], [], [], [], []
+        sha256 = wanted.content.sha256
+        for storage in case.choice.targets:
+            claim = storage.claim(sha256)
+            there = claim is not None and claim.intact
+            if not storage.reachable:
+                unreachable.append(storage)
+            elif there and (not storage.enabled or _same_claim(claim, wanted)):
+                present.append(storage)
+            elif not storage.enabled:
+                disabled.append(storage)
+            elif there or sha256 in storage.holds:
+                links.append(Link(storage.uuid, _claim(wanted)))
+            else:
+                missing.append(storage)
+        return cls(tuple(present), tuple(unreachable), tuple(disabled), tuple(missing), tuple(links))
+
+
+def _same_claim(claim: StoredRef | None, wanted: Revision) -> bool:
+    return claim is not None and claim.source_id == wanted.source_id and claim.proof == wanted.proof
+
+
+def _claim(wanted: Revision) -> StoredRef:
+    return StoredRef(
+        content=wanted.content,
+        source_id=wanted.source_id,
+        install_path="",
+        intact=True,
+        imported_at=wanted.imported_at,
+        proof=wanted.proof,
+        url=wanted.url,
+    )
+
+
+def settle(case: Case, wanted: Revision) -> Plan:
+    """Bring `wanted` to every target, serve it, drop what it replaces; report what keeps it from being everywhere."""
+    spread = Spread.of(case, wanted)
+    if spread.links:
+        names = ", ".join(_names(case, [link.storage_uuid for link in spread.links]))
+        return Plan(case.image.status, f"claim {wanted.content.sha256} on {names}", effects=spread.links, again=True)
+    if spread.missing:
+        return _fill(case, wanted, spread)
+    if not spread.present and not (case.choice.targets and spread.unreachable):
+        if spread.disabled:
+            return case.waiting(*why_not(spread.disabled))
+        return case.waiting(Reason.DEPENDENCY_NOT_READY, case.choice.why)
+    return _serve(case, wanted, spread)
+
+
+def _serve(case: Case, wanted: Revision, spread: Spread) -> Plan:
+    """Every reachable, enabled target has it."""
+    current = wanted if spread.present else case.image.status.current
+    after = case.release_all() + (_superseded(case, wanted) if spread.present else ())
+    held_back = (*spread.unreachable, *spread.disabled)
+    if case.choice.missing:
+        finding = Finding(Reason.DEPENDENCY_NOT_READY, case.choice.why, reconciling=Reason.PROGRESSING)
+    elif held_back:
+        reason, message = why_not(held_back)
+        finding = Finding(reason, message, reconciling=Reason.PROGRESSING)
+    else:
+        places = ", ".join(storage.name for storage in spread.present)
+        finding = Finding(Reason.SUCCEEDED, f"stored and verified on {places}", ready=True)
+    return case.ending(finding, current=current, after=after, requeue=case.resync)
+
+
+def _superseded(case: Case, wanted: Revision) -> tuple[Effect, ...]:
+    """Name the claims on other contents, and on storages no longer named: only now that the new one is there."""
+    targets = {storage.uuid for storage in case.choice.targets}
+    return tuple(
+        Unlink(storage.uuid, claim.content.sha256)
+        for storage in case.observed.storages
+        if storage.reachable and storage.enabled
+        for claim in storage.refs or ()
+        if storage.uuid not in targets or claim.content.sha256 != wanted.content.sha256
+    )
+
+
+def _fill(case: Case, wanted: Revision, spread: Spread) -> Plan:
+    """Some targets lack the content: copy it from a storage that has it, else fetch the source again, pinned."""
+    if case.suspended:
+        return case.suspended_plan()
+    origin = _origin(case, wanted.content.sha256)
+    current = wanted if origin is not None and _nothing_older(case) else None
+    requests = _requests(case, wanted, spread, origin)
+    states = {request: case.observed.transfers.get(request.key) for request in requests}
+    for request, state in states.items():
+        if isinstance(state, Placed):
+            release = (ReleaseTransfer(request.key),)
+            return Plan(case.image.status, "forget a copy whose bytes are gone", effects=release, requeue=GONE_SOON)
+        if isinstance(state, Broken):
+            trouble = {target.uuid: state.failure.reason for target in request.targets}
+            return case.broken(request.key, state, current=current, trouble=trouble)
+    for request, state in states.items():
+        if isinstance(state, Queued | Running):
+            return case.under_way(request, state, current=current)
+    if case.stalled_before:
+        return case.still_stalled()
+    if case.retry_at is not None:
+        return case.retry_later()
+    whence = origin.name if origin is not None else wanted.url
+    places = ", ".join(target.name for target in requests[0].targets)
+    return case.start(requests[0], f"copy {wanted.content.sha256} from {whence} to {places}")
+
+
+def _requests(case: Case, wanted: Revision, spread: Spread, origin: StorageView | None) -> tuple[TransferRequest, ...]:
+    """One copy per missing target, or one pinned fetch for all of them."""
+    content = wanted.content
+    if origin is None:
+        targets = tuple(storage.target for storage in spread.missing)
+        return (case.request(case.key(content.sha256), targets, expected=content),)
+    return tuple(
+        case.request(source.copy_key(content, storage.uuid), (storage.target,), expected=content, origin=origin.target)
+        for storage in spread.missing
+    )
+
+
+def _origin(case: Case, sha256: Digest) -> StorageView | None:
+    have = [storage for storage in case.observed.storages if storage.reachable and sha256 in storage.holds]
+    have += [storage for storage in case.observed.storages if storage.serves(sha256)]
+    return have[0] if have else None
+
+
+def _nothing_older(case: Case) -> bool:
+    current = case.image.status.current
+    return current is None or not any(storage.serves(current.content.sha256) for storage in case.observed.storages)
+
+
+def _names(case: Case, uuids: Iterable[str]) -> list[str]:
+    by_uuid = {storage.uuid: storage.name for storage in case.observed.storages}
+    return [by_uuid[uuid] for uuid in uuids]
+
+
+def why_not(storages: Iterable[StorageView]) -> tuple[Reason, str]:
+    """Say why storages cannot take or show bytes now."""
+    parts = []
+    reason = Reason.DEPENDENCY_NOT_READY
+    for storage in storages:
+        if not storage.reachable:
+            reason = Reason.STORAGE_UNAVAILABLE
+            parts.append(f"{storage.name} could not be asked: {storage.trouble or 'no answer'}")
+        else:
+            parts.append(f"{storage.name} is Disabled")
+    return reason, "; ".join(parts)

@@ -1,0 +1,74 @@
+"""Which source an image names: fingerprints, transfer keys, and whether a content is what the spec asks for."""
+
+import hashlib
+import uuid
+
+from controller.model.digest import Digest
+from controller.model.image import Content, Format, ImageSpec, MediaType
+from controller.model.resource import Key
+from controller.model.url import SourceUrl
+from controller.reasons import Reason
+
+
+def fingerprint(*parts: str) -> str:
+    """Return 32 hex digits that name the parts; length-prefixed, so that no two lists collide."""
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def source_id(url: SourceUrl) -> str:
+    """Name a source without showing its query, which may hold a signature."""
+    return fingerprint(url.text)
+
+
+def derive_uuid(instance: uuid.UUID, key: Key) -> str:
+    """Return the uuid of a standalone object: UUIDv5 of kind, namespace and name under the instance's random id."""
+    return uuid.uuid5(instance, str(key)).hex
+
+
+def proof(spec: ImageSpec) -> str:
+    """Say by what the bytes of this spec are proven."""
+    return f"checksum {spec.checksum.algorithm}" if spec.checksum else "first use"
+
+
+def satisfies(spec: ImageSpec, content: Content, known_source_id: str) -> bool:
+    """Whether a content imported from `known_source_id` is what the spec asks for, without fetching a byte.
+
+    A sha256 or sha512 of the downloaded bytes identifies them wherever they came from. md5 and sha1 do not: they only
+    confirm a content that came from the same URL. Without a checksum the URL is the identity (trust on first use).
+    """
+    if spec.checksum is None:
+        return known_source_id == source_id(spec.url)
+    matches = any(spec.checksum.matches(digest) for digest in content.source_digests)
+    return matches and (spec.checksum.algorithm.identifies or known_source_id == source_id(spec.url))
+
+
+def contradiction(spec: ImageSpec, content: Content, max_size_bytes: int) -> tuple[Reason, str] | None:
+    """Say what the spec demands that a proven content is not; None where they agree."""
+    found = content.format
+    if spec.format is not None and spec.format is not found:
+        return Reason.FORMAT_REJECTED, f"spec.format says {spec.format}, the bytes are {found}"
+    if (spec.media_type is MediaType.ISO) != (found is Format.ISO):
+        return Reason.FORMAT_REJECTED, f"spec.mediaType is {spec.media_type}, the bytes are {found}"
+    size = max(content.size_bytes, content.virtual_size_bytes)
+    if size > max_size_bytes:
+        return Reason.TOO_LARGE, f"the image has {size} bytes, maxSize allows {max_size_bytes}"
+    return None
+
+
+def transfer_key(namespace: str, spec: ImageSpec, max_size_bytes: int, pinned: Digest | None) -> str:
+    """Name the transfer of a source: images of one namespace that ask for the same thing in the same way share it."""
+    return "get-" + fingerprint(
+        namespace,
+        spec.url.text,
+        str(spec.checksum or ""),
+        spec.format or "",
+        str(spec.media_type is MediaType.ISO),
+        str(max_size_bytes),
+        str(pinned or ""),
+    )
+
+
+def copy_key(content: Content, target_uuid: str) -> str:
+    """Name the copy of a content onto a storage."""
+    return "copy-" + fingerprint(str(content.sha256), target_uuid)

@@ -1,0 +1,141 @@
+"""How a decision reads as a status: phase, conditions, refs. Pure; the only place that builds an ImageStatus."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from controller.model import conditions
+from controller.model.conditions import Condition, ConditionType
+from controller.model.image import ImageStatus, Phase, Progress, Ref, RefStatus, Revision
+from controller.model.resource import Image
+from controller.plan.observed import StorageView
+from controller.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a plan found out. Exactly one of ready, `reconciling` and `stalled` is meant, or none when suspended.
+
+    `reason` and `message` explain `Ready`; `reconciling` is the reason of that condition where work goes on.
+    """
+
+    reason: Reason
+    message: str
+    ready: bool = False
+    stalled: bool = False
+    reconciling: Reason | None = None
+    downloading: bool = False
+    progress: Progress | None = None
+    queue_position: int | None = None
+    attempts: int = 0
+    next_retry_at: datetime | None = None
+    served_by: str | None = None
+
+
+def build(
+    image: Image,
+    finding: Finding,
+    *,
+    current: Revision | None,
+    available: bool,
+    refs: tuple[Ref, ...],
+    uuid: str,
+    now: datetime,
+) -> ImageStatus:
+    """Return the next status; `last_op_date` moves only where something but progress changed."""
+    old = image.status
+    status = ImageStatus(
+        uuid=uuid,
+        phase=_phase(finding, available=available),
+        observed_generation=image.meta.generation,
+        current=current,
+        refs=refs,
+        progress=finding.progress,
+        queue_position=finding.queue_position,
+        attempts=finding.attempts,
+        next_retry_at=finding.next_retry_at,
+        last_handled_reconcile_at=image.meta.requested_at,
+        create_date=old.create_date or image.meta.created,
+        last_op_date=old.last_op_date,
+        served_by=finding.served_by or old.served_by,
+        paravirtualized=image.spec.paravirtualized,
+        conditions=conditions.merge(
+            old.conditions, _conditions(image, finding, current=current, available=available, now=now)
+        ),
+    )
+    if old.last_op_date is None or _without_progress(status) != _without_progress(old):
+        status = replace(status, last_op_date=now)
+    return status
+
+
+def _without_progress(status: ImageStatus) -> ImageStatus:
+    return replace(status, progress=None, queue_position=None)
+
+
+def _phase(finding: Finding, *, available: bool) -> Phase:
+    if available:
+        return Phase.READY
+    if finding.stalled:
+        return Phase.FAILED
+    return Phase.DOWNLOADING if finding.downloading else Phase.PENDING
+
+
+def _conditions(
+    image: Image, finding: Finding, *, current: Revision | None, available: bool, now: datetime
+) -> Iterable[Condition]:
+    def condition(kind: ConditionType, status: bool, reason: Reason, message: str) -> Condition:
+        return Condition(kind, status, reason, message, image.meta.generation, now)
+
+    yield condition(ConditionType.READY, finding.ready, finding.reason, finding.message)
+    if available and current is not None:
+        text = f"serves {current.content.sha256}"
+        yield condition(ConditionType.AVAILABLE, True, Reason.SUCCEEDED, text)
+    else:
+        yield condition(ConditionType.AVAILABLE, False, finding.reason, "no verified revision is served")
+    if finding.stalled:
+        yield condition(ConditionType.STALLED, True, finding.reason, finding.message)
+    elif finding.reconciling is not None:
+        yield condition(ConditionType.RECONCILING, True, finding.reconciling, finding.message)
+    if current is not None:
+        text = f"{current.content.sha256} by {current.proof} at {current.imported_at:%Y-%m-%dT%H:%M:%SZ}"
+        yield condition(ConditionType.VERIFIED, True, Reason.SUCCEEDED, text)
+
+
+def ref(
+    image: Image, storage: StorageView, revision: Revision | None, trouble: Reason | None, *, now: datetime
+) -> Ref | None:
+    """Return the ref of one storage as it was seen just now; None where nothing is there and nothing is on its way."""
+    old = next((ref for ref in image.status.refs if ref.storage_uuid == storage.uuid), None)
+    path, status, reason = "", RefStatus.DOWNLOADING, trouble
+    claim = storage.claim(revision.content.sha256) if revision else None
+    if not storage.reachable:
+        if old is None:
+            return None
+        path, status, reason = old.install_path, RefStatus.UNKNOWN, Reason.STORAGE_UNAVAILABLE
+    elif claim is not None and claim.intact:
+        path, status, reason = claim.install_path, RefStatus.READY, None
+    elif trouble is not None:
+        status = RefStatus.FAILED
+    built = Ref(
+        storage_uuid=storage.uuid,
+        storage_name=storage.name,
+        install_path=path,
+        status=status,
+        create_date=old.create_date if old else now,
+        last_op_date=now,
+        reason=reason,
+    )
+    return old if old is not None and replace(built, last_op_date=old.last_op_date) == old else built
+
+
+def refs(
+    image: Image,
+    storages: Iterable[StorageView],
+    revision: Revision | None,
+    trouble: dict[str, Reason],
+    *,
+    now: datetime,
+) -> tuple[Ref, ...]:
+    """Return the refs of the given storages; `trouble` names what keeps a copy from them, by storage uuid."""
+    built = (ref(image, storage, revision, trouble.get(storage.uuid), now=now) for storage in storages)
+    return tuple(sorted((found for found in built if found is not None), key=lambda found: found.storage_name))

@@ -1,0 +1,46 @@
+"""Which storages an image belongs on."""
+
+from dataclasses import dataclass
+
+from controller.model.resource import Image
+from controller.plan.observed import Observed, StorageView
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`targets` in order, and why there are fewer than asked for (`missing` names, or no storage at all)."""
+
+    targets: tuple[StorageView, ...]
+    missing: tuple[str, ...] = ()
+    why: str = ""
+
+
+def choose(image: Image, observed: Observed) -> Choice:
+    """Return the storages that the spec names; where it names none, the ones in use, the default, or the roomiest.
+
+    A choice made for an image stays: a new default never moves bytes that are already placed.
+    """
+    by_name = {storage.name: storage for storage in observed.storages}
+    names = image.spec.backup_storages
+    if names:
+        missing = tuple(name for name in names if name not in by_name)
+        why = f"BackupStorage {', '.join(missing)} does not exist" if missing else ""
+        return Choice(tuple(by_name[name] for name in names if name in by_name), missing, why)
+    in_use = tuple(by_name[ref.storage_name] for ref in image.status.refs if ref.storage_name in by_name)
+    if in_use:
+        return Choice(in_use)
+    defaults = tuple(storage for storage in observed.storages if storage.default)
+    if len(defaults) > 1:
+        return Choice((), why=f"{len(defaults)} storages are marked as default: {_names(defaults)}; mark one")
+    if defaults:
+        return Choice(defaults)
+    if any(storage.connected is None for storage in observed.storages):
+        return Choice((), why="waits for the first probe of the storages")
+    usable = [storage for storage in observed.storages if storage.reachable and storage.enabled]
+    if not usable:
+        return Choice((), why="no BackupStorage is connected and enabled" if by_name else "there is no BackupStorage")
+    return Choice((max(usable, key=lambda storage: (storage.room_bytes, storage.name)),))
+
+
+def _names(storages: tuple[StorageView, ...]) -> str:
+    return ", ".join(sorted(storage.name for storage in storages))
