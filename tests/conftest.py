@@ -1,0 +1,116 @@
+"""What holds for every test: only loopback, a scrubbed environment, nothing left behind or silently left out.
+
+Checks that can only be made after a test (leaked threads, processes, files; refused connects that the code under test
+swallowed) fail that test's teardown.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests import sandbox
+
+CI = os.environ.get("CI", "").lower() in {"1", "true"}
+CAPABILITIES = {
+    "needs_nginx": ("nginx", "nginx-light"),
+    "needs_qemu": ("qemu-img", "qemu-utils"),
+}
+"""Marker -> (command it needs, Debian package that has it)."""
+GRACE_S = 3.0
+"""How long a thread or process may take to end after its test."""
+
+sandbox.scrub_environment()
+FOUND = {marker: shutil.which(command) for marker, (command, _) in CAPABILITIES.items()}
+hypothesis.settings.register_profile("goldmaster", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("goldmaster")
+
+
+def pytest_configure() -> None:
+    if sys.flags.optimize:
+        raise pytest.UsageError("python -O strips the asserts that tests are made of")
+    sandbox.forbid_network()
+
+
+def pytest_report_header() -> str:
+    having = ", ".join(f"{command} {FOUND[marker] or 'MISSING'}" for marker, (command, _) in CAPABILITIES.items())
+    return f"goldmaster: {having}; {os.cpu_count()} cores; uid {os.getuid()}; CI={str(CI).lower()}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what this machine cannot do, except in CI, where `pytest_runtest_setup` fails it."""
+    if CI:
+        return
+    for marker in CAPABILITIES:
+        if FOUND[marker]:
+            continue
+        skip = pytest.mark.skip(reason=_why(marker))
+        for item in items:
+            if item.get_closest_marker(marker):
+                item.add_marker(skip)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in CAPABILITIES:
+        if item.get_closest_marker(marker) and not FOUND[marker]:
+            pytest.fail(f"{_why(marker)}, and CI leaves nothing out", pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One loud line for what this machine could not run."""
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    counts = {marker: sum(_why(marker) in reason for reason in reasons) for marker in CAPABILITIES}
+    missing = [marker for marker, count in counts.items() if count]
+    if missing:
+        commands = ", ".join(CAPABILITIES[marker][0] for marker in missing)
+        packages = " ".join(CAPABILITIES[marker][1] for marker in missing)
+        terminalreporter.write_line(
+            f"LEFT OUT: {sum(counts.values())} tests, for want of {commands}. To run them: apt-get install {packages}",
+            red=True,
+            bold=True,
+        )
+
+
+def _why(marker: str) -> str:
+    command, package = CAPABILITIES[marker]
+    return f"{command} is missing (Debian: {package})"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Everything that asks for a temporary file gets it here, so that a leftover is seen."""
+    private = tmp_path_factory.mktemp("tmpdir")
+    before = tempfile.tempdir
+    os.environ["TMPDIR"] = tempfile.tempdir = str(private)
+    yield private
+    os.environ.pop("TMPDIR", None)
+    tempfile.tempdir = before
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_behind(_private_temporary_directory: Path) -> Iterator[None]:
+    """A test ends with the threads, child processes and temporary files that it began with."""
+    sandbox.refused.clear()
+    threads = set(threading.enumerate())
+    children = sandbox.child_processes()
+    files = set(os.listdir(_private_temporary_directory))
+    yield
+    problems = [f"connects out of loopback were tried: {sandbox.refused}"] if sandbox.refused else []
+    deadline = time.monotonic() + GRACE_S
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if leaked := [thread for thread in threading.enumerate() if thread not in threads]:
+        problems.append(f"threads still run: {leaked}")
+    if started := sandbox.wait_for_children(children, deadline):
+        problems.append(f"child processes still run: {started}")
+    if leftover := set(os.listdir(_private_temporary_directory)) - files:
+        problems.append(f"temporary files are left: {sorted(leftover)}")
+    if problems:
+        pytest.fail("the test leaves something behind: " + "; ".join(problems), pytrace=False)
