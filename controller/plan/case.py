@@ -86,6 +86,12 @@ class Case:
         """Name the transfer that would fetch the source."""
         return source.transfer_key(self.image.meta.key.namespace, self.image.spec, self.max_size_bytes, pinned)
 
+    def transfer_keys(self) -> frozenset[str]:
+        """Name the transfers of the source that may be under way, whoever started them."""
+        current = self.image.status.current
+        pinned = {self.key(current.content.sha256)} if current is not None else set()
+        return frozenset({self.key()} | pinned)
+
     def request(
         self,
         key: str,
@@ -216,10 +222,11 @@ class Case:
             wait = self.limits.progress_interval_s
         return self.ending(finding, current=current, effects=effects, requeue=timedelta(seconds=wait))
 
-    def start(self, request: TransferRequest, summary: str) -> Plan:
-        """Begin a transfer; the status waits until it is clear that it does not end at once."""
-        stale = self.release_all(but=frozenset({request.key}))
-        return Plan(self.image.status, summary, effects=(*stale, StartTransfer(request)), requeue=STARTED_SOON)
+    def start(self, requests: tuple[TransferRequest, ...], summary: str) -> Plan:
+        """Begin transfers; the status waits until it is clear that they do not end at once."""
+        stale = self.release_all(but=frozenset(request.key for request in requests))
+        starts = tuple(StartTransfer(request) for request in requests)
+        return Plan(self.image.status, summary, effects=stale + starts, requeue=STARTED_SOON)
 
     def release_all(self, *, but: frozenset[str] = frozenset()) -> tuple[Effect, ...]:
         """Let go of every transfer of this image, save those named."""

@@ -60,7 +60,7 @@ def _import(case: Case) -> Plan:
     if not ready:
         return case.waiting(*settle.why_not(case.choice.targets))
     places = ", ".join(storage.name for storage in ready)
-    return case.start(request, f"fetch {case.image.spec.url.redacted} to {places}")
+    return case.start((request,), f"fetch {case.image.spec.url.redacted} to {places}")
 
 
 def _placed_but_gone(case: Case, key: str, placed: Placed) -> Plan:

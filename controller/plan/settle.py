@@ -158,8 +158,8 @@ def _fill(case: Case, wanted: Revision, spread: Spread) -> Plan:
     if case.retry_at is not None:
         return case.retry_later()
     whence = origin.name if origin is not None else wanted.url
-    places = ", ".join(target.name for target in requests[0].targets)
-    return case.start(requests[0], f"copy {wanted.content.sha256} from {whence} to {places}")
+    places = ", ".join(storage.name for storage in spread.missing)
+    return case.start(requests, f"copy {wanted.content.sha256} from {whence} to {places}")
 
 
 def _requests(case: Case, wanted: Revision, spread: Spread, origin: StorageView | None) -> tuple[TransferRequest, ...]:

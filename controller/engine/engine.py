@@ -1,0 +1,109 @@
+"""The engine: worker threads take keys from the queue and reconcile them; transfers and storages add keys."""
+
+import threading
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from controller.engine.queue import KeyedQueue
+from controller.engine.reconcile import ImageReconciler
+from controller.engine.storages import OpenStorage, Storages
+from controller.model.resource import Key, Kind
+from controller.plan.observed import Limits
+from controller.ports import Clock, Resources, StorageFactory, Transfers
+from controller.settings import EngineSettings, TransferSettings
+
+log = structlog.get_logger()
+
+BUG_BACKOFF_S = 30.0
+"""Seconds until a key is looked at again whose pass ended with a bug of ours."""
+
+
+class Engine:
+    """Start, feed, stop. `start` probes every storage first: no image is judged by storages nobody asked yet."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        factory: StorageFactory,
+        transfers: Callable[[Callable[[str, frozenset[str]], None]], Transfers],
+        clock: Clock,
+        engine: EngineSettings,
+        transfer: TransferSettings,
+    ) -> None:
+        self._resources = resources
+        self._settings = engine
+        self.queue: KeyedQueue[Key] = KeyedQueue(clock)
+        self.storages = Storages(resources, factory, clock, self._storage_changed)
+        self.transfers = transfers(self._transfer_changed)
+        limits = Limits(
+            default_max_size_bytes=transfer.default_max_size_bytes,
+            progress_interval_s=engine.progress_interval.total_seconds(),
+            resync_interval_s=engine.resync_interval.total_seconds(),
+        )
+        self.images = ImageReconciler(resources, self.storages, self.transfers, clock, limits)
+        self._uids: dict[str, Key] = {}
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def probe_storages(self) -> None:
+        """Open and probe every storage, in this thread."""
+        self.storages.load()
+        for key in self._resources.keys(Kind.BACKUP_STORAGE):
+            self._pass(key)
+
+    def start(self) -> None:
+        """Probe the storages, ask for a look at every image, and start the workers."""
+        self.probe_storages()
+        self.enqueue(self._resources.keys(Kind.IMAGE))
+        for number in range(self._settings.workers):
+            thread = threading.Thread(target=self._work, name=f"reconcile-{number}")
+            thread.start()
+            self._threads.append(thread)
+
+    def enqueue(self, keys: Iterable[Key]) -> None:
+        """Ask for a look at each."""
+        for key in keys:
+            self.queue.add(key)
+
+    def stop(self) -> None:
+        """End the workers after their pass; transfers are stopped by whoever built them."""
+        self.queue.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (key := self.queue.get()) is not None:
+            try:
+                self._pass(key)
+            finally:
+                self.queue.done(key)
+
+    def _pass(self, key: Key) -> None:
+        try:
+            if key.kind is Kind.BACKUP_STORAGE:
+                if self.storages.reconcile(key):
+                    self.queue.add_after(key, self._settings.probe_interval.total_seconds())
+                return
+            image = self._resources.image(key)
+            if image is not None:
+                with self._lock:
+                    self._uids[image.meta.uid] = key
+            outcome = self.images.reconcile(key)
+            for name in outcome.unanswered:
+                self.queue.add(Key(Kind.BACKUP_STORAGE, "", name))
+            if outcome.requeue is not None:
+                self.queue.add_after(key, outcome.requeue.total_seconds())
+        except Exception:
+            log.exception("reconcile.bug", key=str(key))
+            self.queue.add_after(key, BUG_BACKOFF_S)
+
+    def _transfer_changed(self, transfer: str, owners: frozenset[str]) -> None:
+        log.debug("transfer.changed", key=transfer)
+        with self._lock:
+            keys = [self._uids[owner] for owner in owners if owner in self._uids]
+        self.enqueue(keys)
+
+    def _storage_changed(self, storage: OpenStorage) -> None:
+        log.debug("storage.wakes_images", storage=storage.name)
+        self.enqueue(self._resources.keys(Kind.IMAGE))

@@ -1,0 +1,56 @@
+"""Look at the world around one image. Storages that cannot be asked are `None`, never empty."""
+
+from types import MappingProxyType
+
+from controller import errors
+from controller.engine.storages import OpenStorage, Storages
+from controller.model.digest import Digest
+from controller.model.resource import DEFAULT_STORAGE, Image
+from controller.model.transfer import Placed, StoredRef
+from controller.plan.case import Case
+from controller.plan.observed import Limits, Observed, StorageView
+from controller.ports import Clock, Transfers
+
+
+def observe(image: Image, storages: Storages, transfers: Transfers, clock: Clock, limits: Limits) -> Observed:
+    """Return what was seen. Asks every connected storage for this image's claims, and for the contents of interest."""
+    owned = transfers.owned(image.meta.uid)
+    keys = owned | Case.of(image, Observed(()), clock.now(), limits).transfer_keys()
+    states = {key: state for key in keys if (state := transfers.state(key)) is not None}
+    opened = [(storage, _claims(image, storage)) for storage in storages.all()]
+    interest = {state.content.sha256 for state in states.values() if isinstance(state, Placed)}
+    interest |= {ref.content.sha256 for _, found in opened for ref in found or ()}
+    if image.status.current is not None:
+        interest.add(image.status.current.content.sha256)
+    views = tuple(_view(storage, found, interest) for storage, found in opened)
+    return Observed(views, MappingProxyType(states), owned)
+
+
+def _claims(image: Image, storage: OpenStorage) -> tuple[StoredRef, ...] | None:
+    uuid = image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", "")
+    if storage.connected is not True:
+        return None
+    try:
+        return storage.adapter.refs(uuid)
+    except errors.StorageUnavailable:
+        return None
+
+
+def _view(storage: OpenStorage, refs: tuple[StoredRef, ...] | None, interest: set[Digest]) -> StorageView:
+    holds = frozenset(ref.content.sha256 for ref in refs or () if ref.intact)
+    if refs is not None:
+        try:
+            holds |= {sha256 for sha256 in interest - holds if storage.adapter.find(sha256) is not None}
+        except errors.StorageUnavailable:
+            refs = None
+    return StorageView(
+        uuid=storage.uuid,
+        name=storage.name,
+        spec=storage.resource.spec,
+        connected=storage.connected,
+        trouble=storage.trouble,
+        room_bytes=storage.room_bytes,
+        default=storage.resource.meta.annotations.get(DEFAULT_STORAGE) == "true",
+        refs=refs,
+        holds=holds,
+    )

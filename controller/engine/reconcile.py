@@ -1,0 +1,94 @@
+"""One pass over one image: observe, plan, execute, write the status. Why it was called says nothing (level-triggered)."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from controller import errors
+from controller.engine.execute import execute
+from controller.engine.observe import observe
+from controller.engine.storages import Storages
+from controller.model.resource import Image, Key
+from controller.plan.case import Case
+from controller.plan.effects import Plan
+from controller.plan.image import plan_image
+from controller.plan.observed import Limits, Observed
+from controller.ports import Clock, Resources, Transfers
+
+log = structlog.get_logger()
+
+MAX_STEPS = 8
+"""Plans in one pass: link, then settle, is two; more than a few means that an effect does not do what it says."""
+CONFLICT_SOON = timedelta(seconds=0.2)
+TROUBLE_SOON = timedelta(seconds=10)
+"""How soon to look again after a storage failed in the middle of a pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`requeue` None: nothing until an event. `unanswered`: storages that did not answer although they should."""
+
+    requeue: timedelta | None
+    unanswered: tuple[str, ...] = ()
+
+
+class ImageReconciler:
+    """Reconciles images by key. Thread-safe as long as one thread has a key at a time."""
+
+    def __init__(
+        self, resources: Resources, storages: Storages, transfers: Transfers, clock: Clock, limits: Limits
+    ) -> None:
+        self._resources = resources
+        self._storages = storages
+        self._transfers = transfers
+        self._clock = clock
+        self._limits = limits
+
+    def look(self, key: Key) -> tuple[Image, Observed, Plan] | None:
+        """Observe and plan, changing nothing; None where the object is gone."""
+        image = self._resources.image(key)
+        if image is None:
+            return None
+        observed = observe(image, self._storages, self._transfers, self._clock, self._limits)
+        return image, observed, plan_image(image, observed, self._clock.now(), self._limits)
+
+    def reconcile(self, key: Key) -> Outcome:
+        """Bring one image closer to its spec. Raises nothing that `controller.errors` calls transient."""
+        unanswered: tuple[str, ...] = ()
+        try:
+            for _ in range(MAX_STEPS):
+                looked = self.look(key)
+                if looked is None:
+                    return Outcome(None)
+                image, observed, plan = looked
+                unanswered = tuple(view.name for view in observed.storages if view.connected and view.refs is None)
+                self._carry_out(image, plan)
+                if not plan.again:
+                    return Outcome(plan.requeue, unanswered)
+        except errors.Conflict:
+            return Outcome(CONFLICT_SOON, unanswered)
+        except (errors.TransientError, errors.StorageDamaged) as exc:
+            log.warning("image.pass_broken", image=str(key), reason=exc.reason, message=str(exc))
+            return Outcome(TROUBLE_SOON, unanswered)
+        log.error("image.does_not_settle", image=str(key), steps=MAX_STEPS)
+        return Outcome(TROUBLE_SOON, unanswered)
+
+    def _carry_out(self, image: Image, plan: Plan) -> None:
+        uuid = Case.of(image, Observed(()), self._clock.now(), self._limits).uuid
+        for effect in plan.effects:
+            execute(effect, image, uuid, self._storages, self._transfers, self._resources)
+        if plan.status != image.status:
+            before, image = image, self._resources.write_image_status(image, plan.status)
+            _say(before, image, plan)
+        for effect in plan.after:
+            execute(effect, image, uuid, self._storages, self._transfers, self._resources)
+
+
+def _say(before: Image, after: Image, plan: Plan) -> None:
+    """One canonical line where an image changed; progress is for debugging."""
+    moved = before.status.phase is not after.status.phase or [
+        (condition.type, condition.status, condition.reason) for condition in before.status.conditions
+    ] != [(condition.type, condition.status, condition.reason) for condition in after.status.conditions]
+    say = log.info if moved else log.debug
+    say("image.status", image=str(after.meta.key), phase=after.status.phase.value, message=plan.summary)

@@ -1,0 +1,147 @@
+"""The storages of this instance: their adapters, and what the last probe said."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from controller import errors
+from controller.model.backup_storage import Capacity, StorageStatus
+from controller.model.resource import BackupStorage, Key, Kind
+from controller.model.transfer import Failure
+from controller.plan.backup_storage import Probed, plan_storage
+from controller.ports import AuditedStorage, Clock, Resources, StorageFactory
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStorage:
+    """A storage object with its adapter. `connected` None: not probed yet."""
+
+    resource: BackupStorage
+    adapter: AuditedStorage
+    connected: bool | None = None
+    trouble: str = ""
+    capacity: Capacity | None = None
+
+    @property
+    def uuid(self) -> str:
+        """The uuid by which refs name it."""
+        return self.resource.status.uuid or self.resource.meta.uid.replace("-", "")
+
+    @property
+    def name(self) -> str:
+        """Its metadata.name."""
+        return self.resource.meta.key.name
+
+    @property
+    def room_bytes(self) -> int:
+        """Bytes that may still be placed."""
+        available = self.capacity.available_bytes if self.capacity else 0
+        return max(available - self.resource.spec.reserved_capacity_bytes, 0)
+
+
+class Storages:
+    """Reconciles BackupStorage objects and hands their adapters to whoever reconciles images.
+
+    `on_change` is called when a storage came, went, changed its spec, or began or ceased to answer.
+    """
+
+    def __init__(
+        self, resources: Resources, factory: StorageFactory, clock: Clock, on_change: Callable[[OpenStorage], None]
+    ) -> None:
+        self._resources = resources
+        self._factory = factory
+        self._clock = clock
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._open: dict[str, OpenStorage] = {}
+
+    def all(self) -> tuple[OpenStorage, ...]:
+        """Return every storage, by name."""
+        with self._lock:
+            return tuple(self._open[name] for name in sorted(self._open))
+
+    def by_uuid(self, uuid: str) -> OpenStorage:
+        """Return one. Raises StorageUnavailable where it is gone."""
+        for storage in self.all():
+            if storage.uuid == uuid:
+                return storage
+        raise errors.StorageUnavailable(f"storage {uuid} is not known any more")
+
+    def load(self) -> None:
+        """Open the adapter of every BackupStorage object without probing it."""
+        for key in self._resources.keys(Kind.BACKUP_STORAGE):
+            resource = self._resources.storage(key)
+            if resource is not None:
+                self._adapter(resource)
+
+    def reconcile(self, key: Key) -> bool:
+        """Probe one storage and write its status; return whether it should be looked at again."""
+        resource = self._resources.storage(key)
+        if resource is None:
+            self._forget(key)
+            return False
+        if resource.meta.deleting and not self._in_use(resource):
+            self._resources.release(key, resource.meta.uid)
+            self._forget(key)
+            return False
+        before = self._adapter(resource)
+        probed = self._probe(before.adapter)
+        status = plan_storage(resource, probed, self._clock.now())
+        if status != resource.status:
+            resource = self._resources.write_storage_status(resource, status)
+        after = replace(
+            before,
+            resource=resource,
+            connected=probed.failure is None,
+            trouble=probed.failure.message if probed.failure else "",
+            capacity=status.capacity,
+        )
+        with self._lock:
+            self._open[key.name] = after
+        if after.connected != before.connected or after.resource.spec != before.resource.spec:
+            log.info("storage.changed", storage=key.name, connected=after.connected, message=after.trouble)
+            self._on_change(after)
+        return True
+
+    def _adapter(self, resource: BackupStorage) -> OpenStorage:
+        with self._lock:
+            known = self._open.get(resource.meta.key.name)
+            if (
+                known is not None
+                and known.resource.spec == resource.spec
+                and known.resource.meta.uid == resource.meta.uid
+            ):
+                return known
+            uuid = resource.status.uuid or resource.meta.uid.replace("-", "")
+            fresh = OpenStorage(resource, self._factory(uuid, resource.spec))
+            self._open[resource.meta.key.name] = fresh
+            return fresh
+
+    def _in_use(self, storage: BackupStorage) -> bool:
+        """Whether an image has a ref on it: one that is being deleted still serves reads and deletions."""
+        images = (self._resources.image(key) for key in self._resources.keys(Kind.IMAGE))
+        return any(ref.storage_uuid == storage.status.uuid for image in images if image for ref in image.status.refs)
+
+    def _forget(self, key: Key) -> None:
+        with self._lock:
+            gone = self._open.pop(key.name, None)
+        if gone is not None:
+            self._on_change(gone)
+
+    @staticmethod
+    def _probe(adapter: AuditedStorage) -> Probed:
+        try:
+            return Probed(adapter.probe())
+        except errors.TransientError as exc:
+            return Probed(None, Failure(exc.reason, str(exc), terminal=False))
+        except errors.TerminalError as exc:
+            return Probed(None, Failure(exc.reason, str(exc), terminal=True))
+
+
+def connected_before(resource: BackupStorage) -> bool:
+    """Whether the status says that this storage answered once: then an empty place is a lost one."""
+    return resource.status.status is not StorageStatus.CONNECTING
