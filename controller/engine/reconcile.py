@@ -1,4 +1,4 @@
-"""One pass over one image: observe, plan, execute, write the status. Why it was called says nothing (level-triggered)."""
+"""One pass over one image: observe, plan, execute, write the status. Why it was called says nothing."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,0 +1,210 @@
+"""A world in memory for plans: storages, transfers and one image, with effects applied as the real engine would.
+
+It is a model, not a port: it answers what a plan would see, and checks the rules that no effect may break.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, StorageType
+from controller.model.digest import Algorithm, Digest
+from controller.model.image import Content, Format, ImageSpec, ImageStatus, State
+from controller.model.resource import Image, Key, Kind, Meta, Resource
+from controller.model.transfer import (
+    Broken,
+    Failure,
+    Placed,
+    Queued,
+    Running,
+    StoredRef,
+    TransferRequest,
+    TransferState,
+    Validator,
+)
+from controller.model.url import SourceUrl
+from controller.plan.case import Case
+from controller.plan.effects import Effect, LetGo, Link, Plan, ReleaseTransfer, StartTransfer, Unlink
+from controller.plan.image import plan_image
+from controller.plan.observed import Limits, Observed, StorageView
+from controller.reasons import Reason
+
+LIMITS = Limits(default_max_size_bytes=2**40, progress_interval_s=5, resync_interval_s=600)
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def content(seed: int) -> Content:
+    """Return a made-up content; equal seeds are equal contents."""
+    sha256 = Digest(Algorithm.SHA256, f"{seed:064x}")
+    return Content(sha256, Digest(Algorithm.MD5, f"{seed:032x}"), 1000 + seed, 2000 + seed, Format.QCOW2, (sha256,))
+
+
+def spec(url: str = "http://images.example/a", **fields: object) -> ImageSpec:
+    """Return a spec with defaults."""
+    return replace(ImageSpec(SourceUrl.parse(url)), **fields)  # type: ignore[arg-type]
+
+
+@dataclass
+class Store:
+    """One storage: objects that are there, and this image's claims by sha256."""
+
+    name: str
+    up: bool = True
+    probed: bool = True
+    state: State = State.ENABLED
+    default: bool = False
+    room: int = 10**9
+    objects: dict[Digest, Content] = field(default_factory=dict)
+    claims: dict[Digest, StoredRef] = field(default_factory=dict)
+
+    @property
+    def uuid(self) -> str:
+        return f"{abs(hash(self.name)) % 10**8:032d}"
+
+    def view(self, interest: set[Digest]) -> StorageView:
+        connected = self.up if self.probed else None
+        refs = tuple(replace(claim, intact=sha in self.objects) for sha, claim in self.claims.items())
+        return StorageView(
+            uuid=self.uuid,
+            name=self.name,
+            spec=BackupStorageSpec(StorageType.IMAGE_STORE, ImageStoreSpec(f"/{self.name}"), self.state),
+            connected=connected,
+            trouble="" if self.up else "pulled the plug",
+            room_bytes=self.room,
+            default=self.default,
+            refs=refs if connected else None,
+            holds=frozenset(sha for sha in interest if sha in self.objects) if connected else frozenset(),
+        )
+
+
+@dataclass
+class World:
+    """One image, its storages, its transfers, and the sources by URL."""
+
+    stores: list[Store]
+    image: Image
+    now: datetime = EPOCH
+    sources: dict[str, Content] = field(default_factory=dict)
+    requests: dict[str, TransferRequest] = field(default_factory=dict)
+    states: dict[str, TransferState] = field(default_factory=dict)
+    gone: bool = False
+    started: list[TransferRequest] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, wanted: ImageSpec, *names: str) -> "World":
+        """Return a world with those storages (default: one named `s1`) and an image nobody looked at yet."""
+        meta = Meta(Key(Kind.IMAGE, "default", "img"), "11111111-1111-4111-8111-111111111111", 1, "1", EPOCH)
+        return cls([Store(name) for name in names or ("s1",)], Resource(meta, wanted, ImageStatus()))
+
+    def store(self, name: str) -> Store:
+        return next(store for store in self.stores if store.name == name)
+
+    def edit(self, wanted: ImageSpec) -> None:
+        """Change the spec as an API server does: generation moves only on a difference."""
+        if wanted != self.image.spec:
+            meta = replace(self.image.meta, generation=self.image.meta.generation + 1)
+            self.image = replace(self.image, spec=wanted, meta=meta)
+
+    def observe(self) -> Observed:
+        interest = {state.content.sha256 for state in self.states.values() if isinstance(state, Placed)}
+        interest |= {sha for store in self.stores for sha in store.claims}
+        if self.image.status.current:
+            interest.add(self.image.status.current.content.sha256)
+        views = tuple(store.view(interest) for store in self.stores)
+        return Observed(views, MappingProxyType(dict(self.states)), frozenset(self.states))
+
+    def plan(self) -> Plan:
+        return plan_image(self.image, self.observe(), self.now, LIMITS)
+
+    def step(self) -> Plan:
+        """Plan once and carry it out."""
+        plan = self.plan()
+        for effect in plan.effects:
+            self._apply(effect)
+        self.image = replace(self.image, status=plan.status)
+        for effect in plan.after:
+            self._apply(effect)
+        return plan
+
+    def settle(self, limit: int = 20) -> Plan:
+        """Step while a plan asks to look again at once."""
+        for _ in range(limit):
+            plan = self.step()
+            if not plan.again or self.gone:
+                return plan
+        raise AssertionError("does not settle")
+
+    def run(self, limit: int = 40) -> Plan:
+        """Let transfers end well and time pass until nothing is left to do."""
+        for _ in range(limit):
+            plan = self.settle()
+            if self.gone or (not plan.effects and not self.states):
+                return plan
+            self.finish()
+            self.now += plan.requeue or timedelta(0)
+        raise AssertionError(f"still busy: {plan.summary}")
+
+    def finish(self, failure: Failure | None = None, *, advanced: bool = False) -> None:
+        """End every running transfer."""
+        for key, request in self.requests.items():
+            if isinstance(self.states.get(key), Queued | Running):
+                self.states[key] = Broken(failure, advanced) if failure else self._deliver(request)
+
+    def _deliver(self, request: TransferRequest) -> TransferState:
+        found = request.expected_content if request.origin else self.sources[request.url.text]
+        assert found is not None
+        if request.origin is not None:
+            origin = next(store for store in self.stores if store.uuid == request.origin.uuid)
+            if not origin.up or found.sha256 not in origin.objects:
+                return Broken(Failure(Reason.STORAGE_UNAVAILABLE, "origin went away", terminal=False), advanced=False)
+        elif request.expected_content is not None and found != request.expected_content:
+            return Broken(Failure(Reason.SOURCE_CHANGED, "other bytes", terminal=True), advanced=False)
+        if request.checksum is not None and request.checksum not in found.source_digests:
+            return Broken(Failure(Reason.CHECKSUM_MISMATCH, "expected and got", terminal=True), advanced=False)
+        wanted = {target.uuid for target in request.targets}
+        stored = [store for store in self.stores if store.uuid in wanted and store.up]
+        if not stored:
+            return Broken(Failure(Reason.STORAGE_UNAVAILABLE, "no target", terminal=False), advanced=False)
+        for store in stored:
+            store.objects[found.sha256] = found
+        return Placed(
+            found, frozenset(store.uuid for store in stored), (), Validator('"v"'), "http://images.example", 1, 0
+        )
+
+    def _apply(self, effect: Effect) -> None:
+        match effect:
+            case StartTransfer(request):
+                if request.key not in self.states:
+                    assert request.targets, "a transfer without a target"
+                    self.started.append(request)
+                    self.requests[request.key] = request
+                    self.states[request.key] = Running(0, None)
+            case ReleaseTransfer(key):
+                self.states.pop(key, None)
+            case Link(uuid, ref):
+                store = next(store for store in self.stores if store.uuid == uuid)
+                assert store.up, "linked on a storage that does not answer"
+                assert store.state is State.ENABLED, "bits into a disabled storage"
+                assert ref.content.sha256 in store.objects, "claimed what is not there"
+                store.claims[ref.content.sha256] = replace(ref, install_path=f"zstore://x/{ref.content.image_id}")
+            case Unlink(uuid, sha256):
+                self._unlink(next(store for store in self.stores if store.uuid == uuid), sha256)
+            case LetGo():
+                assert self.image.meta.deleting
+                self.gone = True
+
+    def _unlink(self, store: Store, sha256: Digest) -> None:
+        assert store.up, "dropped from a storage that does not answer"
+        assert store.state is State.ENABLED, "bits out of a disabled storage"
+        if not self.image.meta.deleting:
+            current = self.image.status.current
+            assert current is not None
+            served = [other for other in self.stores if other.up and current.content.sha256 in other.claims]
+            kept = [other for other in served if other is not store or current.content.sha256 != sha256]
+            assert any(current.content.sha256 in other.objects for other in kept), "dropped the last good copy"
+        store.claims.pop(sha256, None)
+        store.objects.pop(sha256, None)
+
+    @property
+    def case(self) -> Case:
+        return Case.of(self.image, self.observe(), self.now, LIMITS)

@@ -1,0 +1,139 @@
+"""Properties that hold always, whatever happens to the image, its source and its storages."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from controller.model import conditions
+from controller.model.conditions import ConditionType
+from controller.model.image import ImageSpec, Phase, State
+from controller.model.transfer import Failure, Running
+from controller.plan.effects import Plan
+from controller.reasons import Reason
+from tests.fakes.world import World, content, spec
+
+URLS = ["http://images.example/a", "http://images.example/b"]
+FAILURES = [
+    Failure(Reason.SOURCE_UNREACHABLE, "reset", terminal=False),
+    Failure(Reason.STORAGE_UNAVAILABLE, "gone", terminal=False),
+    Failure(Reason.NO_SPACE, "full", terminal=False),
+    Failure(Reason.SOURCE_NOT_FOUND, "404", terminal=True),
+    Failure(Reason.CHECKSUM_MISMATCH, "expected and got", terminal=True),
+]
+
+
+class ImageLife(RuleBasedStateMachine):
+    """Random edits, failures, losses and recoveries. `World` itself fails on any effect that breaks a rule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World.of(spec(URLS[0], backup_storages=("s1", "s2")), "s1", "s2", "s3")
+        self.world.sources = {URLS[0]: content(1), URLS[1]: content(2)}
+
+    @rule(
+        url=st.sampled_from(URLS),
+        names=st.sampled_from([(), ("s1",), ("s1", "s2"), ("s3", "s1"), ("nowhere", "s2")]),
+        suspend=st.booleans(),
+        checksum=st.sampled_from([None, content(1).sha256, content(2).sha256]),
+    )
+    def edit(self, url: str, names: tuple[str, ...], suspend: bool, checksum: object) -> None:
+        wanted: ImageSpec = spec(url, backup_storages=names, suspend=suspend, checksum=checksum)
+        self.world.edit(wanted)
+
+    @rule(url=st.sampled_from(URLS), seed=st.integers(1, 4))
+    def upstream_changes(self, url: str, seed: int) -> None:
+        self.world.sources[url] = content(seed)
+
+    @rule()
+    def step(self) -> None:
+        self._check(self.world.settle())
+
+    @rule(failure=st.none() | st.sampled_from(FAILURES), advanced=st.booleans())
+    def transfer_ends(self, failure: Failure | None, advanced: bool) -> None:
+        self.world.finish(failure, advanced=advanced)
+
+    @rule()
+    def controller_restarts(self) -> None:
+        self.world.states.clear()
+
+    @rule(hours=st.integers(0, 2))
+    def time_passes(self, hours: int) -> None:
+        self.world.now += timedelta(hours=hours, seconds=1)
+
+    @rule(index=st.integers(0, 2), up=st.booleans())
+    def storage_answers(self, index: int, up: bool) -> None:
+        self.world.stores[index].up = up
+
+    @rule(index=st.integers(0, 2), state=st.sampled_from(list(State)))
+    def storage_state(self, index: int, state: State) -> None:
+        self.world.stores[index].state = state
+
+    @rule(index=st.integers(0, 2))
+    def bytes_are_lost(self, index: int) -> None:
+        self.world.stores[index].objects.clear()
+
+    @rule()
+    def somebody_asks(self) -> None:
+        self.world.image = replace(
+            self.world.image, meta=replace(self.world.image.meta, requested_at=str(self.world.now))
+        )
+
+    @precondition(lambda self: not self.world.gone)
+    @invariant()
+    def the_status_claims_no_more_than_was_checked(self) -> None:
+        status = self.world.image.status
+        available = conditions.is_true(status.conditions, ConditionType.AVAILABLE)
+        assert (status.phase is Phase.READY) == available
+
+    def _check(self, plan: Plan) -> None:
+        if self.world.gone:
+            return
+        status = self.world.image.status
+        found = status.conditions
+        is_ready = conditions.is_true(found, ConditionType.READY)
+        is_stalled = conditions.is_true(found, ConditionType.STALLED)
+        assert plan.requeue is not None, "never stuck: somebody looks again, at the latest at the resync"
+        assert plan.requeue >= timedelta(0)
+        assert not (is_ready and is_stalled)
+        running = sum(isinstance(state, Running) for state in self.world.states.values())
+        fetches = [
+            key for key, state in self.world.states.items() if key.startswith("get-") and isinstance(state, Running)
+        ]
+        assert len(fetches) <= 1, "at most one transfer per source"
+        if is_ready and plan.status == status:
+            assert running == 0 or not plan.effects
+        if is_ready:
+            wanted = self.world.case.choice.targets
+            assert status.current is not None
+            for view in wanted:
+                store = self.world.store(view.name)
+                assert store.up
+                assert status.current.content.sha256 in store.objects, "Ready means these exact bytes"
+        if is_ready or is_stalled:
+            again = self.world.plan()
+            assert again.effects == (), f"no effect once settled: {again.summary}"
+            assert again.status == status, "no write once settled"
+
+    def teardown(self) -> None:
+        """Heal everything: the image must become Ready (unless the spec rules it out), then be deletable without rest."""
+        world = self.world
+        for store in world.stores:
+            store.up, store.state = True, State.ENABLED
+        names = tuple(name for name in world.image.spec.backup_storages if name != "nowhere")
+        world.sources = {URLS[0]: content(1), URLS[1]: content(1)}
+        world.states.clear()
+        world.edit(replace(world.image.spec, suspend=False, backup_storages=names, checksum=content(1).sha256))
+        self.somebody_asks()
+        world.run()
+        assert conditions.is_true(world.image.status.conditions, ConditionType.READY), world.plan().summary
+        world.image = replace(world.image, meta=replace(world.image.meta, deleting=True))
+        world.run()
+        assert world.gone
+        assert not any(store.claims for store in world.stores), "no orphan"
+
+
+ImageLife.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestImageLife = ImageLife.TestCase
