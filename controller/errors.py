@@ -122,10 +122,14 @@ class TerminalError(GoldmasterError):
 
 
 class InvalidSpec(TerminalError):
-    """The manifest is wrong; the message names the field."""
+    """The manifest is wrong; the message names the field, and so does `field`, in pieces, where it is known."""
 
     reason = Reason.INVALID_SPEC
     exit_code = 3
+
+    def __init__(self, message: str, *, field: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class SourceNotFound(TerminalError):

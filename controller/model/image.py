@@ -26,6 +26,11 @@ class Format(StrEnum):
     ISO = "iso"
     VMDK = "vmdk"
 
+    @property
+    def volume_format(self) -> "Format":
+        """What volumes made from such an image are: a thin qcow2 clone, whatever the image is."""
+        return Format.QCOW2
+
 
 class Platform(StrEnum):
     """A hint which devices the guest can drive."""

@@ -1,5 +1,6 @@
 """Sizes and durations as manifests write them: Kubernetes quantities and Go-style durations."""
 
+import functools
 import re
 from datetime import timedelta
 from decimal import Decimal
@@ -49,6 +50,7 @@ def format_bytes(size_bytes: int) -> str:
     return str(size_bytes)
 
 
+@functools.lru_cache(maxsize=256)  # thousands of manifests repeat the same few
 def parse_duration(value: str) -> timedelta:
     """Read a duration such as `10s`, `1h30m`; hours, minutes and seconds in that order, seconds may have a fraction.
 
