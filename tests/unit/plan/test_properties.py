@@ -118,7 +118,7 @@ class ImageLife(RuleBasedStateMachine):
             assert again.status == status, "no write once settled"
 
     def teardown(self) -> None:
-        """Heal everything: the image must become Ready (unless the spec rules it out), then be deletable without rest."""
+        """Heal everything: the image must become Ready, then be deletable without rest."""
         world = self.world
         for store in world.stores:
             store.up, store.state = True, State.ENABLED
