@@ -16,7 +16,7 @@ help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## fetch, prove and place real bootable images, from this machine's Debian packages
-	@$(BIN)/python manifests/demo/run.py
+	@$(BIN)/python -m manifests.demo
 
 test: $(VENV)/.dev ## the whole suite but the slow tests; ARGS="-k name -x" goes to pytest
 	@sh .ci/system-packages "tests need them" $(TEST_COMMANDS)
@@ -34,7 +34,6 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import rule
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/mypy manifests/demo
 	@$(BIN)/lint-imports
 
 format: $(VENV)/.dev ## reformat and mend what ruff can mend
