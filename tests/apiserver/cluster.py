@@ -1,0 +1,264 @@
+"""Starts etcd, kube-apiserver and kube-controller-manager on loopback, and ends them whatever happens to the tests.
+
+TLS, RBAC and client certificates are as in a cluster that people use. There are no nodes: nothing scheduled ever runs.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.apiserver import assets, client, credentials
+
+START_S = 60.0
+"""How long each step of the start may take; a fifth of the machine is enough."""
+STOP_S = 5.0
+POLL_S = 0.05
+ADDRESS_TRIES = 3
+"""Between choosing a free port and listening on it somebody else may take it."""
+CONTROLLERS = (
+    "namespace-controller",  # empties a namespace that is being deleted
+    "garbage-collector-controller",  # follows owner references
+    "serviceaccount-controller",  # gives each namespace its default account
+    "serviceaccount-token-controller",  # fills token Secrets
+)
+
+
+class StartFailed(Exception):
+    """A process did not become ready; the message ends with what it logged."""
+
+
+class Cluster:
+    """One API server with its etcd and controllers. Files and processes are its own: `stop` leaves none of them."""
+
+    def __init__(self, binaries: assets.Assets, folder: Path) -> None:
+        """Prepare a cluster in `folder`, which is made, private to this user, and removed by `stop`."""
+        folder.mkdir(mode=0o700)
+        self.binaries = binaries
+        self.folder = folder
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._pause = threading.Event()
+        self._authority = credentials.Authority(folder)
+        self._serving = self._authority.server()
+        self._token_key = credentials.token_key(folder)
+        self.admin_pair = self._authority.client("admin", "system:masters")
+        """Client certificate of a user whom RBAC does not bind."""
+        self.server = ""
+        """https://127.0.0.1:PORT, once started."""
+        self.kubeconfig = folder / "kubeconfig"
+        """Admin's kubeconfig file."""
+        self._admin: client.Client | None = None
+
+    @property
+    def authority(self) -> Path:
+        """PEM file of the authority that signed the server's certificate."""
+        return self._authority.certificate
+
+    @property
+    def admin(self) -> client.Client:
+        """Return the pooled HTTPS client of admin."""
+        if self._admin is None:
+            raise StartFailed("the cluster is not started")
+        return self._admin
+
+    def start(self, crds: Path | None = None) -> None:
+        """Start everything, and install the CRDs of a folder if one is given.
+
+        They come before the controllers: the garbage collector looks for new kinds only every 30 s.
+        """
+        etcd = self._start_etcd()
+        self._start_apiserver(etcd)
+        if crds is not None:
+            self.kubectl("apply", "--server-side", "-f", str(crds))
+            self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        self._start_controllers()
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self._wait("kube-controller-manager", lambda: self.admin.get(account).ok)
+
+    def stop(self) -> None:
+        """End all processes, the newest first, and remove the folder. May be called twice."""
+        if self._admin is not None:
+            self._admin.close()
+        for name in reversed(list(self._processes)):
+            self._end(self._processes.pop(name))
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl as admin. Raises AssertionError with what it said where `check` and it fails."""
+        done = subprocess.run(
+            [str(self.binaries.kubectl), *arguments],
+            env=self._environ() | {"KUBECONFIG": str(self.kubeconfig)},
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        """Return what `kubectl get ARGUMENTS -o json` prints: an object, or a List."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json").stdout)
+        return found
+
+    def token_for(self, account: str, namespace: str = "default", *, seconds: int = 3600) -> str:
+        """Return a token of a service account, by the TokenRequest API. The server grants no less than 600 s."""
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        answer = self.admin.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", request)
+        assert answer.ok, answer.message
+        return str(answer.body["status"]["token"])
+
+    def client_for(self, token: str) -> client.Client:
+        """Return an HTTPS client that shows this token and nothing else. The caller closes it."""
+        return client.Client(self.server, self.authority, token=token)
+
+    def write_kubeconfig(self, path: Path, user: dict[str, Any]) -> Path:
+        """Write a kubeconfig file (JSON is YAML) for a user such as {"token": ...}, and return its path."""
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "tests",
+            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}],
+            "clusters": [
+                {"name": "tests", "cluster": {"server": self.server, "certificate-authority": str(self.authority)}}
+            ],
+            "users": [{"name": "tests", "user": user}],
+        }
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(document, file)
+        return path
+
+    def _start_etcd(self) -> str:
+        def command(port: int) -> list[str]:
+            url = f"http://127.0.0.1:{port}"
+            return [
+                str(self.binaries.etcd),
+                f"--data-dir={self.folder / 'etcd'}",
+                f"--listen-client-urls={url}",
+                f"--advertise-client-urls={url}",
+                "--listen-peer-urls=http://127.0.0.1:0",  # a cluster of one has no peers
+                "--unsafe-no-fsync",
+            ]
+
+        def ready(port: int) -> bool:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return True
+            return False
+
+        return f"http://127.0.0.1:{self._listen('etcd', command, ready)}"
+
+    def _start_apiserver(self, etcd: str) -> None:
+        def command(port: int) -> list[str]:
+            return [
+                str(self.binaries.apiserver),
+                f"--etcd-servers={etcd}",
+                "--bind-address=127.0.0.1",
+                "--advertise-address=127.0.0.1",
+                "--endpoint-reconciler-type=none",  # nobody asks for the Service `kubernetes`
+                f"--secure-port={port}",
+                f"--tls-cert-file={self._serving.certificate}",
+                f"--tls-private-key-file={self._serving.key}",
+                f"--client-ca-file={self.authority}",
+                f"--service-account-key-file={self._token_key}",
+                f"--service-account-signing-key-file={self._token_key}",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--authorization-mode=Node,RBAC",
+            ]
+
+        def ready(port: int) -> bool:
+            if not self.server.endswith(f":{port}"):
+                self.server = f"https://127.0.0.1:{port}"
+                self._admin = client.Client(self.server, self.authority, pair=self.admin_pair)
+            return self.admin.get("/readyz").ok
+
+        self._listen("kube-apiserver", command, ready)
+        pair = {"client-certificate": str(self.admin_pair.certificate), "client-key": str(self.admin_pair.key)}
+        self.write_kubeconfig(self.kubeconfig, pair)
+
+    def _start_controllers(self) -> None:
+        command = [
+            str(self.binaries.controller_manager),
+            f"--kubeconfig={self.kubeconfig}",
+            f"--controllers={','.join(CONTROLLERS)}",
+            f"--service-account-private-key-file={self._token_key}",
+            "--leader-elect=false",
+            "--secure-port=0",
+        ]
+        self._spawn("kube-controller-manager", command)
+
+    def _listen(self, name: str, command: Callable[[int], list[str]], ready: Callable[[int], bool]) -> int:
+        """Start a process on a free port and return the port once it answers."""
+        for _ in range(ADDRESS_TRIES):
+            port = _free_port()
+            self._spawn(name, command(port))
+            try:
+                self._wait(name, lambda port=port: ready(port))  # type: ignore[misc]
+            except StartFailed as error:
+                if "address already in use" not in str(error):
+                    raise
+            else:
+                return port
+        raise StartFailed(f"{name} found no free port in {ADDRESS_TRIES} tries")
+
+    def _spawn(self, name: str, command: list[str]) -> None:
+        # The kernel ends them with this process, be it by kill -9. The terminal's Ctrl-C reaches pytest alone, which
+        # stops them in order.
+        dies_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self._processes[name] = subprocess.Popen(
+                [*dies_with_us, *command],
+                env=self._environ(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _wait(self, name: str, ready: Callable[[], bool]) -> None:
+        process, deadline = self._processes[name], time.monotonic() + START_S
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(client.Unreachable):
+                if ready():
+                    return
+            self._pause.wait(POLL_S)
+        ended = "is not ready" if process.poll() is None else f"ended with {process.returncode}"
+        log = (self.folder / f"{name}.log").read_text(errors="replace")[-4000:]
+        raise StartFailed(f"{name} {ended}:\n{log}")
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def _environ(self) -> dict[str, str]:
+        """Nothing of the caller's but PATH; kubectl keeps its cache in HOME."""
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
