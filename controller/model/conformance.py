@@ -1,7 +1,7 @@
 """A quick yes for valid documents, so that thousands of manifests do not wait for jsonschema.
 
 jsonschema takes half a millisecond per Image and 0.1 s to import. Nearly every document is valid, so this asks only
-*is it surely valid?*; a no means *ask jsonschema*, whose verdict counts. A property test holds the two against each other.
+*is it surely valid?*; a no means *ask jsonschema*, whose verdict counts. A property test compares the two.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """The inventory record of an Image, as ZStack's image inventory has it.
 
 Keys are sorted as in its documented sample, dates read `Oct 30, 2017 4:32:11 PM` (UTC here), an absent value is left
-out except `description`. The inventory knows the status words Creating, Downloading and Ready only: whatever is not Ready
-prints as Downloading. A URL never shows its query, which may hold a secret.
+out except `description`. The inventory knows the status words Creating, Downloading and Ready only: what is not
+Ready prints as Downloading. A URL never shows its query, which may hold a secret.
 """
 
 from collections.abc import Iterable
