@@ -87,7 +87,7 @@ def test_a_taken_port_is_no_obstacle(images: server.ImageServer) -> None:
 
 
 @pytest.mark.needs_qemu
-@pytest.mark.parametrize("size", [512, 65536, 65536 * 3 + 512, 520 * 2**20])
+@pytest.mark.parametrize("size", [512, 65536, 65536 * 3 + 512, pytest.param(520 * 2**20, marks=pytest.mark.slow)])
 def test_qemu_img_reads_back_what_the_qcow2_writer_wrote(tmp_path: Path, size: int) -> None:
     """Sizes below, at and above a cluster, and one with two L2 tables; sparse where the raw disk has zeros."""
     raw, image, back = tmp_path / "raw", tmp_path / "image.qcow2", tmp_path / "back"

@@ -1,0 +1,50 @@
+"""(a) One raw image of 2 GiB over loopback HTTP into a fresh file, against the tools a person would use instead."""
+
+import sys
+
+from tests.bench import cost
+from tests.bench.table import Goal, Report
+from tests.bench.workspace import ROOT, Workspace
+
+PART = "a"
+SIZE_MIB = 2048
+
+
+def measure(space: Workspace, report: Report) -> None:
+    """Compare whole commands; `md5sum` of the cached file is the physical limit of one pass with an MD5."""
+    size = space.bytes(SIZE_MIB)
+    source = space.random_image("a.raw", size)
+    url = f"{space.url}/a.raw"
+    aria2c = "aria2c -q --file-allocation=none --no-conf"
+    alone = [sys.executable, "-m", "tests.bench.transfer_alone", url]
+    costs = cost.interleave(
+        {
+            "goldmaster apply": space.applying(space.manifest("a", "a.raw")),
+            "the transfer alone": lambda: cost.run([*alone, str(space.fresh())], ROOT),
+            "curl -o": space.shell(f"curl -sSf -o image {url}"),
+            "aria2c -x1": space.shell(f"{aria2c} -x1 -s1 -o image {url}"),
+            "aria2c -x4": space.shell(f"{aria2c} -x4 -s4 -k1M -o image {url}"),
+            "curl, sha256sum, md5sum, cp": space.shell(
+                f"curl -sSf -o image {url}; sha256sum image; md5sum image; cp image placed"
+            ),
+            "md5sum of the cached file": space.shell(f"md5sum {source}"),
+        },
+        space.rounds,
+    )
+    source.unlink()
+    ours, *others = ({name: cost.median_s(several) for name, several in costs.items()}).items()
+    notes = {name: f"{seconds / ours[1]:.2f} x goldmaster apply" for name, seconds in others}
+    notes[ours[0]] = f"{size / 2**20 / ours[1]:.0f} MiB/s, verified, inspected, durable"
+    report.add(PART, costs, notes)
+    median = dict(others)
+    report.goals += [
+        Goal(PART, "apply / curl -o", ours[1] / median["curl -o"], 1.0),
+        Goal(PART, "apply / md5sum of the cached file", ours[1] / median["md5sum of the cached file"], 1.25),
+        Goal(
+            PART,
+            "curl, sha256sum, md5sum, cp / apply",
+            median["curl, sha256sum, md5sum, cp"] / ours[1],
+            2.5,
+            at_least=True,
+        ),
+    ]
