@@ -16,7 +16,7 @@ from controller.plan.status import Finding
 from controller.plan.storages import Choice, choose
 from controller.reasons import Reason
 
-STARTED_SOON = timedelta(seconds=1)
+SOON = timedelta(seconds=1)
 """How soon to look at a transfer just started: one that ends within this time costs no status write of its own."""
 QUEUE_STEP_S = 0.2
 """Seconds per place in the queue until a waiting image looks at its place again."""
@@ -225,8 +225,16 @@ class Case:
     def start(self, requests: tuple[TransferRequest, ...], summary: str) -> Plan:
         """Begin transfers; the status waits until it is clear that they do not end at once."""
         stale = self.release_all(but=frozenset(request.key for request in requests))
-        starts = tuple(StartTransfer(request) for request in requests)
-        return Plan(self.image.status, summary, effects=stale + starts, requeue=STARTED_SOON)
+        return self.not_ready_yet(summary, stale + tuple(StartTransfer(request) for request in requests))
+
+    def not_ready_yet(self, summary: str, effects: tuple[Effect, ...], *, again: bool = False) -> Plan:
+        """Do something soon over and leave the status as it is, unless it says Ready for this very spec: it is not."""
+        old = self.image.status
+        ready = conditions.is_true(old.conditions, ConditionType.READY)
+        if not ready or old.observed_generation != self.image.meta.generation:
+            return Plan(old, summary, effects=effects, again=again, requeue=SOON)
+        finding = Finding(Reason.PROGRESSING, summary, reconciling=Reason.PROGRESSING, downloading=True)
+        return replace(self.ending(finding, effects=effects, requeue=SOON), again=again)
 
     def release_all(self, *, but: frozenset[str] = frozenset()) -> tuple[Effect, ...]:
         """Let go of every transfer of this image, save those named."""

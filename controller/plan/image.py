@@ -68,5 +68,4 @@ def _placed_but_gone(case: Case, key: str, placed: Placed) -> Plan:
     away = [storage for storage in case.observed.storages if storage.uuid in placed.stored and not storage.reachable]
     if away:
         return case.waiting(*settle.why_not(away), requeue=PROBE_SOON)
-    release = (ReleaseTransfer(key),)
-    return Plan(case.image.status, "forget a transfer whose bytes are gone", effects=release, requeue=PROBE_SOON)
+    return case.not_ready_yet("forget a transfer whose bytes are gone", (ReleaseTransfer(key),))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from controller.model.digest import Digest
 from controller.model.image import Revision
@@ -13,9 +12,6 @@ from controller.plan.effects import Effect, Link, Plan, ReleaseTransfer, Unlink
 from controller.plan.observed import StorageView
 from controller.plan.status import Finding
 from controller.reasons import Reason
-
-GONE_SOON = timedelta(seconds=1)
-"""How soon to look again after forgetting a copy whose bytes went away."""
 
 
 def known_revision(case: Case) -> Revision | None:
@@ -54,11 +50,15 @@ class Spread:
     disabled: tuple[StorageView, ...]
     missing: tuple[StorageView, ...]
     links: tuple[Link, ...]
+    """Claims that can be made at once: the bytes are there."""
+    renewals: tuple[Link, ...]
+    """Claims that stand but name another source or proof than the spec does now."""
 
     @classmethod
     def of(cls, case: Case, wanted: Revision) -> "Spread":
-        """Sort the targets; `links` are claims that can be made at once."""
-        present, unreachable, disabled, missing, links = [], [], [], [], []
+        """Sort the targets."""
+        present, unreachable, disabled, missing = [], [], [], []
+        links, renewals = [], []
         sha256 = wanted.content.sha256
         for storage in case.choice.targets:
             claim = storage.claim(sha256)
@@ -69,11 +69,14 @@ class Spread:
                 present.append(storage)
             elif not storage.enabled:
                 disabled.append(storage)
-            elif there or sha256 in storage.holds:
+            elif there:
+                present.append(storage)
+                renewals.append(Link(storage.uuid, _claim(wanted)))
+            elif sha256 in storage.holds:
                 links.append(Link(storage.uuid, _claim(wanted)))
             else:
                 missing.append(storage)
-        return cls(tuple(present), tuple(unreachable), tuple(disabled), tuple(missing), tuple(links))
+        return cls(tuple(present), tuple(unreachable), tuple(disabled), tuple(missing), tuple(links), tuple(renewals))
 
 
 def _same_claim(claim: StoredRef | None, wanted: Revision) -> bool:
@@ -97,7 +100,7 @@ def settle(case: Case, wanted: Revision) -> Plan:
     spread = Spread.of(case, wanted)
     if spread.links:
         names = ", ".join(_names(case, [link.storage_uuid for link in spread.links]))
-        return Plan(case.image.status, f"claim {wanted.content.sha256} on {names}", effects=spread.links, again=True)
+        return case.not_ready_yet(f"claim {wanted.content.sha256} on {names}", spread.links, again=True)
     if spread.missing:
         return _fill(case, wanted, spread)
     if not spread.present and not (case.choice.targets and spread.unreachable):
@@ -120,7 +123,7 @@ def _serve(case: Case, wanted: Revision, spread: Spread) -> Plan:
     else:
         places = ", ".join(storage.name for storage in spread.present)
         finding = Finding(Reason.SUCCEEDED, f"stored and verified on {places}", ready=True)
-    return case.ending(finding, current=current, after=after, requeue=case.resync)
+    return case.ending(finding, current=current, effects=spread.renewals, after=after, requeue=case.resync)
 
 
 def _superseded(case: Case, wanted: Revision) -> tuple[Effect, ...]:
@@ -145,8 +148,7 @@ def _fill(case: Case, wanted: Revision, spread: Spread) -> Plan:
     states = {request: case.observed.transfers.get(request.key) for request in requests}
     for request, state in states.items():
         if isinstance(state, Placed):
-            release = (ReleaseTransfer(request.key),)
-            return Plan(case.image.status, "forget a copy whose bytes are gone", effects=release, requeue=GONE_SOON)
+            return case.not_ready_yet("forget a copy whose bytes are gone", (ReleaseTransfer(request.key),))
         if isinstance(state, Broken):
             trouble = {target.uuid: state.failure.reason for target in request.targets}
             return case.broken(request.key, state, current=current, trouble=trouble)

@@ -51,6 +51,14 @@ class ImageLife(RuleBasedStateMachine):
     def step(self) -> None:
         self._check(self.world.settle())
 
+    @rule()
+    def a_quiet_while(self) -> None:
+        for _ in range(6):
+            plan = self.world.settle()
+            self._check(plan)
+            self.world.finish()
+            self.world.now += plan.requeue or timedelta(0)
+
     @rule(failure=st.none() | st.sampled_from(FAILURES), advanced=st.booleans())
     def transfer_ends(self, failure: Failure | None, advanced: bool) -> None:
         self.world.finish(failure, advanced=advanced)
@@ -98,21 +106,18 @@ class ImageLife(RuleBasedStateMachine):
         assert plan.requeue is not None, "never stuck: somebody looks again, at the latest at the resync"
         assert plan.requeue >= timedelta(0)
         assert not (is_ready and is_stalled)
-        running = sum(isinstance(state, Running) for state in self.world.states.values())
         fetches = [
             key for key, state in self.world.states.items() if key.startswith("get-") and isinstance(state, Running)
         ]
         assert len(fetches) <= 1, "at most one transfer per source"
-        if is_ready and plan.status == status:
-            assert running == 0 or not plan.effects
-        if is_ready:
+        if is_ready and status.observed_generation == self.world.image.meta.generation:
             wanted = self.world.case.choice.targets
             assert status.current is not None
             for view in wanted:
                 store = self.world.store(view.name)
                 assert store.up
                 assert status.current.content.sha256 in store.objects, "Ready means these exact bytes"
-        if is_ready or is_stalled:
+        if (is_ready or is_stalled) and not self.world.case.afresh:
             again = self.world.plan()
             assert again.effects == (), f"no effect once settled: {again.summary}"
             assert again.status == status, "no write once settled"
