@@ -1,0 +1,96 @@
+"""Who gets the next slot: first come first served within a namespace, namespaces in turn.
+
+Pure data, no locks: the owner serialises. A namespace with 500 waiting entries delays another one by at most one slot.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One namespace's entries by ticket; `tickets` ascend, so a rank is a bisection."""
+
+    tickets: list[int] = field(default_factory=list)
+    keys: dict[int, str] = field(default_factory=dict)
+
+
+class FairQueue:
+    """Keys waiting for a slot. Each key waits at most once."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, _Lane] = {}
+        self._turns: deque[str] = deque()
+        """Namespaces with entries; the first one is next."""
+        self._where: dict[str, tuple[str, int]] = {}
+        self._next_ticket = 0
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._where
+
+    def put(self, namespace: str, key: str) -> None:
+        """Add `key` at the end of its namespace. One that waits already keeps its place."""
+        if key in self._where:
+            return
+        lane = self._lanes.get(namespace)
+        if lane is None:
+            lane = self._lanes[namespace] = _Lane()
+            self._turns.append(namespace)
+        ticket = self._next_ticket
+        self._next_ticket += 1
+        lane.tickets.append(ticket)
+        lane.keys[ticket] = key
+        self._where[key] = (namespace, ticket)
+
+    def take(self) -> str | None:
+        """Remove and return the key whose turn it is, None where nobody waits."""
+        if not self._turns:
+            return None
+        namespace = self._turns.popleft()
+        lane = self._lanes[namespace]
+        key = lane.keys.pop(lane.tickets.pop(0))
+        del self._where[key]
+        if lane.tickets:
+            self._turns.append(namespace)
+        else:
+            del self._lanes[namespace]
+        return key
+
+    def remove(self, key: str) -> bool:
+        """Take `key` out of the line; return whether it was in."""
+        place = self._where.pop(key, None)
+        if place is None:
+            return False
+        namespace, ticket = place
+        lane = self._lanes[namespace]
+        del lane.tickets[bisect_left(lane.tickets, ticket)]
+        del lane.keys[ticket]
+        if not lane.tickets:
+            del self._lanes[namespace]
+            self._turns.remove(namespace)
+        return True
+
+    def position(self, key: str) -> int | None:
+        """Return how many takes it is until `key` comes out (1: the next one), None where it does not wait.
+
+        Costs one step per waiting namespace, not per waiting key.
+        """
+        place = self._where.get(key)
+        if place is None:
+            return None
+        namespace, ticket = place
+        rank = bisect_left(self._lanes[namespace].tickets, ticket)
+        position = 0
+        own_turn_seen = False
+        for other in self._turns:
+            if other == namespace:
+                own_turn_seen = True
+                position += rank + 1
+            else:
+                rounds = rank if own_turn_seen else rank + 1
+                position += min(len(self._lanes[other].tickets), rounds)
+        return position

@@ -1,0 +1,375 @@
+"""One transfer, start to end: plain data in, plain data out.
+
+Source bytes are hashed, decompressed, hashed, understood and written to every target at once; nothing gets a final
+name before everything is proven. What a try leaves behind is either a resumable partial with its record, or nothing.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from controller import errors
+from controller.engine import berths as berthing
+from controller.engine.berths import Berth, Foothold, StorageOpener
+from controller.engine.intake import Download, Intake, Patience, StoredCopy
+from controller.engine.limits import PassLimits
+from controller.engine.outlet import Outlet
+from controller.engine.ring import Ring, Sink, Slot
+from controller.engine.sinks import Expanding, Hashing, Writing
+from controller.media import decompress
+from controller.media.digester import Hasher
+from controller.model.digest import Algorithm, Digest
+from controller.model.image import Content
+from controller.model.transfer import Broken, Placed, ResumeRecord, Running, TransferRequest
+from controller.ports import Clock, Source, StagedFile, StopToken
+
+log = structlog.get_logger()
+
+
+def run(
+    request: TransferRequest,
+    source: Source,
+    storages: StorageOpener,
+    clock: Clock,
+    stop: StopToken,
+    report: Callable[[Running], None],
+    pace: PassLimits | None = None,
+) -> Placed | Broken:
+    """Transfer once. Errors of `controller.errors` end in Broken; anything else is a bug and is raised, cleaned up."""
+    one = OnePass(request, source, storages, clock, stop, report, pace or PassLimits())
+    try:
+        return one.place()
+    except errors.GoldmasterError as error:
+        return one.broken(error)
+    finally:
+        one.close()
+
+
+class OnePass:
+    """The parts of one pass, joined once the first bytes say whether they are compressed."""
+
+    def __init__(
+        self,
+        request: TransferRequest,
+        source: Source,
+        storages: StorageOpener,
+        clock: Clock,
+        stop: StopToken,
+        report: Callable[[Running], None],
+        pace: PassLimits,
+    ) -> None:
+        self._request = request
+        self._source = source
+        self._storages = storages
+        self._clock = clock
+        self._report = report
+        self._pace = pace
+        self._patience = Patience(stop, clock, request.timeouts.total)
+        self._berths = berthing.berths_of(request, storages)
+        self._ring = self._new_ring("source")
+        self._intake: Intake | None = None
+        self._foothold: Foothold | None = None
+        self._durable_before = 0
+        self._keeper: Writing | None = None
+        self._source_hashings: dict[Algorithm, Hashing] = {}
+        self._expanding: Expanding | None = None
+        self._outlet: Outlet | None = None
+
+    # --- the way that ends well -----------------------------------------------------------------------------------
+
+    def place(self) -> Placed:
+        """Move the bytes, prove them, publish them. Raises whatever stands in the way."""
+        intake = self._intake = self._open()
+        outlet = self._pump(intake)
+        content = self._prove(intake, outlet)
+        stored = self._publish(content)
+        failed = tuple(
+            (berth.target.uuid, berthing.failure_of(berth.error)) for berth in self._berths if berth.error is not None
+        )
+        return Placed(
+            content=content,
+            stored=stored,
+            failed=failed,
+            validator=intake.validator,
+            served_by=intake.served_by,
+            fetched_bytes=intake.fetched_bytes,
+            resumed_bytes=intake.resumed_bytes,
+        )
+
+    def _open(self) -> Intake:
+        request = self._request
+        if request.origin is not None:
+            expected = self._expected_copy()
+            storage = self._storages(request.origin.uuid, request.origin.spec)
+            reader = storage.open(expected.sha256)
+            return StoredCopy(reader, expected, request.origin.name, self._patience, self._pace)
+        berthing.read_records(request, self._berths)
+        self._durable_before = berthing.durable_bytes(request, self._berths)
+        self._foothold = berthing.find_foothold(request, self._berths)
+        if not berthing.reachable(self._berths):
+            raise berthing.worst_luck(self._berths)
+        download = Download(request, self._source, self._patience, self._foothold, self._pace)
+        self._intake = download
+        download.open()
+        self._foothold = download.foothold
+        return download
+
+    def _pump(self, intake: Intake) -> Outlet:
+        while True:
+            slot = self._ring.acquire()
+            try:
+                length = intake.fill(slot.view)
+            except errors.GoldmasterError:
+                if self._outlet is not None:
+                    self._deliver(slot, intake.filled)
+                raise
+            outlet = self._outlet or self._join(intake, slot.view[:length])
+            self._report(Running(intake.position, intake.total_bytes, intake.resumed_bytes))
+            if length == 0:
+                return outlet
+            self._deliver(slot, length)
+
+    def _deliver(self, slot: Slot, length: int) -> None:
+        if self._expanding is None and self._outlet is not None:
+            self._outlet.deliver(slot, length)
+        else:
+            self._ring.submit(slot, length)
+
+    # --- plumbing ---------------------------------------------------------------------------------------------------
+
+    def _join(self, intake: Intake, head: memoryview) -> Outlet:
+        """Build what consumes the bytes, now that the first of them are known."""
+        request = self._request
+        compression = None if request.origin is not None else decompress.sniff(head)
+        foothold = self._foothold
+        if foothold is not None:
+            if (foothold.name == request.key) != (compression is None):
+                foothold.give_up()
+                raise errors.SourceUnreachable("the partial download is not what its name says; starting over")
+            if compression is None:
+                foothold.berth.staged = foothold.staged
+        berthing.stage_on_all(request, self._berths, intake.total_bytes if compression is None else None)
+        writings = [self._writing(berth) for berth in berthing.reachable(self._berths)]
+        if compression is None:
+            return self._join_plain(intake, writings)
+        return self._join_compressed(intake, writings, compression)
+
+    def _join_plain(self, intake: Intake, writings: list[tuple[Berth, Writing]]) -> Outlet:
+        request = self._request
+        if request.origin is None:
+            lead = self._foothold.berth if self._foothold is not None else writings[0][0]
+            keeper = next(writing for berth, writing in writings if berth is lead)
+            self._keep_record(intake, keeper, lead, request.key)
+        wanted = [Algorithm.SHA256] if request.origin is not None else [Algorithm.SHA256, Algorithm.MD5, *self._asked()]
+        hashings = _hashings(wanted)
+        self._source_hashings = hashings
+        self._outlet = Outlet(request, self._ring, hashings)
+        self._ring.attach([*hashings.values(), *(writing for _, writing in writings)])
+        return self._outlet
+
+    def _join_compressed(
+        self, intake: Intake, writings: list[tuple[Berth, Writing]], compression: decompress.Compression
+    ) -> Outlet:
+        ring = self._new_ring("content")
+        hashings = _hashings([Algorithm.SHA256, Algorithm.MD5])
+        ring.attach([*hashings.values(), *(writing for _, writing in writings)])
+        self._outlet = Outlet(self._request, ring, hashings)
+        decompressor = decompress.Decompressor(compression, self._request.max_size_bytes)
+        self._expanding = Expanding(decompressor, ring, self._outlet.deliver, self._patience, self._clock, self._pace)
+        self._source_hashings = _hashings([Algorithm.SHA256, *self._asked()])
+        keeping = self._keep_source(intake, writings[0][0])
+        self._ring.attach([*self._source_hashings.values(), *keeping, self._expanding])
+        return self._outlet
+
+    def _keep_source(self, intake: Intake, lead: Berth) -> list[Sink]:
+        """Keep the compressed bytes for a resume. A storage without room for them costs the resume, nothing else."""
+        name = berthing.source_name(self._request.key)
+        foothold = self._foothold
+        try:
+            if foothold is not None:
+                lead, staged = foothold.berth, foothold.staged
+            elif intake.validator.strong:
+                staged = lead.stage_fresh(name, intake.total_bytes)
+            else:
+                return []
+        except errors.GoldmasterError as error:
+            log.warning("transfer.not_resumable", key=self._request.key, storage=lead.target.name, message=str(error))
+            return []
+        keeper = Writing(staged, self._clock, self._pace, lambda _: None)
+        self._keep_record(intake, keeper, lead, name)
+        return [keeper]
+
+    def _keep_record(self, intake: Intake, keeper: Writing, lead: Berth, name: str) -> None:
+        if not intake.validator.strong:
+            return
+        record = ResumeRecord(self._request.source_id, intake.validator, intake.total_bytes, intake.resumed_bytes)
+        keeper.keep_record(lead.storage, name, record, skip_bytes=intake.resumed_bytes)
+        self._keeper = keeper
+
+    def _writing(self, berth: Berth) -> tuple[Berth, Writing]:
+        def lost(error: errors.GoldmasterError) -> None:
+            berth.error = error
+            if not berthing.reachable(self._berths):
+                self._patience.desert()
+
+        return berth, Writing(_staged(berth), self._clock, self._pace, lost)
+
+    def _new_ring(self, name: str) -> Ring:
+        pace = self._pace
+        return Ring(
+            buffers=pace.buffers,
+            buffer_bytes=pace.buffer_bytes,
+            name=f"transfer-{name}",
+            on_broken=self._patience.desert,
+        )
+
+    def _asked(self) -> list[Algorithm]:
+        return [] if self._request.checksum is None else [self._request.checksum.algorithm]
+
+    # --- proof ------------------------------------------------------------------------------------------------------
+
+    def _prove(self, intake: Intake, outlet: Outlet) -> Content:
+        """Return what the bytes are, once nothing speaks against them."""
+        try:
+            self._ring.finish()
+        except errors.FormatRejected:
+            self._check_checksum(intake)  # wrong bytes are the better explanation
+            raise
+        if not berthing.reachable(self._berths):
+            raise berthing.worst_luck(self._berths)
+        request = self._request
+        expected = request.expected_content
+        if request.origin is not None:
+            return self._prove_copy(outlet, request.origin.name)
+        if not intake.complete and request.checksum is None and expected is None:
+            raise errors.SourceUnreachable(
+                "the source did not say how long it is and the spec has no checksum: a cut cannot be told from the end"
+            )
+        self._check_checksum(intake)
+        found = outlet.finish(self._source_digests())
+        if expected is not None and not expected.sha256.matches(found.sha256):
+            raise errors.SourceChanged(f"the source has other bytes now: pinned {expected.sha256}, got {found.sha256}")
+        return found
+
+    def _source_digests(self) -> tuple[Digest, ...]:
+        asked = dict.fromkeys([Algorithm.SHA256, *self._asked()])
+        return tuple(self._source_hashings[algorithm].hasher.digest() for algorithm in asked)
+
+    def _check_checksum(self, intake: Intake) -> None:
+        expected = self._request.checksum
+        if expected is None or self._request.origin is not None:
+            return
+        got = self._source_hashings[expected.algorithm].hasher.digest()
+        if expected.matches(got):
+            return
+        if not intake.complete:
+            raise errors.SourceUnreachable(f"the download ended early: expected {expected}, got {got}")
+        raise errors.ChecksumMismatch(f"expected {expected}, got {got}")
+
+    def _prove_copy(self, outlet: Outlet, origin: str) -> Content:
+        expected = self._expected_copy()
+        got = outlet.digest(Algorithm.SHA256)
+        if outlet.total_bytes != expected.size_bytes or not expected.sha256.matches(got):
+            raise errors.StorageDamaged(f"the copy on BackupStorage {origin} is damaged: {expected.sha256} reads {got}")
+        return expected
+
+    def _expected_copy(self) -> Content:
+        if self._request.expected_content is None:
+            raise errors.InvalidSpec("a copy from another storage must say which content it is")
+        return self._request.expected_content
+
+    def _publish(self, content: Content) -> frozenset[str]:
+        stored = set()
+        for berth in berthing.reachable(self._berths):
+            try:
+                berth.storage.publish(_staged(berth), content)
+            except errors.GoldmasterError as error:
+                berth.error = error
+            else:
+                stored.add(berth.target.uuid)
+        if not stored:
+            raise berthing.worst_luck(self._berths)
+        return frozenset(stored)
+
+    # --- the ways that do not ---------------------------------------------------------------------------------------
+
+    def broken(self, error: errors.GoldmasterError) -> Broken:
+        """End a try that failed: keep what a later one can go on from, if that can help at all."""
+        self._abandon_rings()
+        error = self._cause(error)
+        durable = 0
+        if not isinstance(error, errors.TerminalError):
+            durable = self._keep()
+        return Broken(berthing.failure_of(error), advanced=durable > self._durable_before)
+
+    def close(self) -> None:
+        """Let go of everything; discard every partial that was not published or kept."""
+        self._abandon_rings()
+        if self._intake is not None:
+            self._intake.close()
+        staged: list[StagedFile | None] = [berth.staged for berth in self._berths]
+        staged.append(self._foothold.staged if self._foothold is not None else None)
+        staged.append(self._keeper.staged if self._keeper is not None else None)
+        berthing.clear_away(staged, self._report_leftover)
+
+    def _keep(self) -> int:
+        """Leave the resumable partial on its storage; return how many bytes of it are surely there."""
+        keeper, foothold = self._keeper, self._foothold
+        staged, durable = None, 0
+        if keeper is not None and not self._full(keeper):
+            staged = keeper.staged
+            with suppress(errors.GoldmasterError):
+                if keeper.error is None:
+                    keeper.checkpoint()
+            durable = keeper.record.durable_bytes if keeper.record is not None else 0
+        elif keeper is None and foothold is not None:
+            staged, durable = foothold.staged, foothold.resume_from
+        if staged is None or durable == 0:
+            return 0
+        staged.close()
+        for berth in self._berths:
+            berth.staged = None if berth.staged is staged else berth.staged
+        self._keeper = self._foothold = None
+        return durable
+
+    def _full(self, keeper: Writing) -> bool:
+        """Whether the keeper's storage is full: then the partial gives its space back."""
+        known = [berth.error for berth in self._berths if berth.staged is keeper.staged]
+        return any(isinstance(error, errors.NoSpace) for error in [keeper.error, *known])
+
+    def _cause(self, error: errors.GoldmasterError) -> errors.GoldmasterError:
+        """Return why the pass was stopped, where it stopped itself."""
+        if isinstance(error, errors.Interrupted):
+            try:
+                for ring in self._rings():
+                    ring.raise_failure()
+                self._patience.check()
+            except errors.GoldmasterError as cause:
+                error = cause
+            if self._patience.deserted and not berthing.reachable(self._berths):
+                return berthing.worst_luck(self._berths)
+        return error
+
+    def _rings(self) -> list[Ring]:
+        return [self._ring] if self._outlet is None else [self._outlet.ring, self._ring]
+
+    def _abandon_rings(self) -> None:
+        if self._expanding is not None:
+            self._expanding.abandoned = True
+        self._ring.abandon(flush=self._keeper)
+        if self._outlet is not None and self._outlet.ring is not self._ring:
+            self._outlet.ring.abandon()
+
+    def _report_leftover(self, error: errors.GoldmasterError) -> None:
+        log.warning("transfer.leftover", key=self._request.key, message=str(error))
+
+
+def _hashings(algorithms: list[Algorithm]) -> dict[Algorithm, Hashing]:
+    return {algorithm: Hashing(Hasher(algorithm)) for algorithm in dict.fromkeys(algorithms)}
+
+
+def _staged(berth: Berth) -> StagedFile:
+    if berth.staged is None:
+        raise AssertionError("a reachable berth was staged")
+    return berth.staged

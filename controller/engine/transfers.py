@@ -1,0 +1,196 @@
+"""The embedded Transfers: a bounded pool of threads in this process, fair between namespaces."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from controller.engine import one_pass
+from controller.engine.berths import StorageOpener
+from controller.engine.fair_queue import FairQueue
+from controller.engine.limits import PassLimits
+from controller.model.transfer import Broken, Failure, Placed, Queued, Running, TransferRequest, TransferState
+from controller.ports import Clock, Source
+from controller.reasons import Reason
+
+log = structlog.get_logger()
+
+OnChange = Callable[[str, frozenset[str]], None]
+
+
+@dataclass(slots=True)
+class _Job:
+    """One transfer that somebody owns. `state` None: it waits for a slot."""
+
+    request: TransferRequest
+    owners: set[str]
+    state: Running | Placed | Broken | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class EmbeddedTransfers:
+    """Implements `ports.Transfers`. `on_change(key, owners)` is called when a transfer starts running and when it ends.
+
+    Threads start with the first work, at most `concurrency` of them. A released transfer that still runs is no longer
+    told of; the same key started again waits for it to end, so that a partial never has two writers.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        storages: StorageOpener,
+        clock: Clock,
+        on_change: OnChange,
+        *,
+        concurrency: int,
+        pace: PassLimits | None = None,
+    ) -> None:
+        self._source = source
+        self._storages = storages
+        self._clock = clock
+        self._on_change = on_change
+        self._concurrency = concurrency
+        self._pace = pace or PassLimits()
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._jobs: dict[str, _Job] = {}
+        self._owned: defaultdict[str, set[str]] = defaultdict(set)
+        self._queue = FairQueue()
+        self._running: dict[str, _Job] = {}
+        """By key, released ones included until their thread is done."""
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closing = False
+
+    def start(self, request: TransferRequest, owner: str) -> None:
+        """Begin, or join one of the same key. Ignored while closing."""
+        with self._lock:
+            if self._closing:
+                return
+            job = self._jobs.get(request.key)
+            if job is None:
+                job = self._jobs[request.key] = _Job(request, set())
+                if request.key not in self._running:
+                    self._enqueue(request)
+            job.owners.add(owner)
+            self._owned[owner].add(request.key)
+
+    def state(self, key: str) -> TransferState | None:
+        """Return where it stands, None where nothing of that key is known."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is None:
+                return None
+            if job.state is not None:
+                return job.state
+            return Queued(self._queue.position(key) or len(self._queue) + 1)
+
+    def owned(self, owner: str) -> frozenset[str]:
+        """Return the keys that this owner started or joined and has not released."""
+        with self._lock:
+            return frozenset(self._owned.get(owner, ()))
+
+    def release(self, key: str, owner: str) -> None:
+        """The owner is done with it; without owners it stops, or is forgotten."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is None or owner not in job.owners:
+                return
+            job.owners.discard(owner)
+            self._owned[owner].discard(key)
+            if not self._owned[owner]:
+                del self._owned[owner]
+            if not job.owners:
+                del self._jobs[key]
+                self._queue.remove(key)
+                job.stop.set()
+
+    @property
+    def closing(self) -> bool:
+        """Whether `close` was called."""
+        with self._lock:
+            return self._closing
+
+    def close(self, deadline_s: float) -> bool:
+        """Stop everything, resumable, and wait at most so many seconds; return whether all threads ended."""
+        with self._lock:
+            self._closing = True
+            while self._queue.take() is not None:
+                pass
+            for job in self._running.values():
+                job.stop.set()
+            self._work.notify_all()
+            threads = list(self._threads)
+        end = self._clock.monotonic() + deadline_s
+        for thread in threads:
+            thread.join(max(end - self._clock.monotonic(), 0))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _enqueue(self, request: TransferRequest) -> None:
+        self._queue.put(request.namespace, request.key)
+        if self._idle < len(self._queue) and len(self._threads) < self._concurrency:
+            thread = threading.Thread(target=self._serve, name=f"transfer-{len(self._threads)}")
+            self._threads.append(thread)
+            thread.start()
+        self._work.notify()
+
+    def _serve(self) -> None:
+        while (job := self._take()) is not None:
+            self._notify(job)
+            state = self._run(job)
+            self._end(job, state)
+            self._notify(job)
+
+    def _take(self) -> _Job | None:
+        with self._lock:
+            while (key := self._queue.take()) is None:
+                if self._closing:
+                    return None
+                self._idle += 1
+                self._work.wait()
+                self._idle -= 1
+            job = self._running[key] = self._jobs[key]
+            job.state = Running(0, None)
+            return job
+
+    def _run(self, job: _Job) -> Placed | Broken:
+        def report(state: Running) -> None:
+            job.state = state
+
+        key = job.request.key
+        began = self._clock.monotonic()
+        try:
+            state = one_pass.run(job.request, self._source, self._storages, self._clock, job.stop, report, self._pace)
+        except Exception as error:  # the edge: a bug in one transfer must not take the pool with it
+            log.exception("transfer.crashed", key=key)
+            failure = Failure(Reason.INTERNAL_ERROR, f"internal error: {type(error).__name__}", terminal=False)
+            return Broken(failure, advanced=False)
+        if job.stop.is_set():
+            log.info("transfer.stopped", key=key)
+            return state
+        seconds = round(self._clock.monotonic() - began, 3)
+        if isinstance(state, Placed):
+            digest = str(state.content.sha256)
+            log.info("transfer.finished", key=key, bytes=state.fetched_bytes, seconds=seconds, digest=digest)
+        else:
+            reason, message = state.failure.reason, state.failure.message
+            log.warning("transfer.broken", key=key, reason=reason, message=message, seconds=seconds)
+        return state
+
+    def _end(self, job: _Job, state: Placed | Broken) -> None:
+        key = job.request.key
+        with self._lock:
+            if not job.stop.is_set():
+                job.state = state
+            del self._running[key]
+            successor = self._jobs.get(key)
+            if successor is not None and successor is not job and not self._closing:
+                self._enqueue(successor.request)
+
+    def _notify(self, job: _Job) -> None:
+        with self._lock:
+            owners = frozenset(job.owners)
+        if owners and not job.stop.is_set():
+            self._on_change(job.request.key, owners)

@@ -1,0 +1,261 @@
+"""The pool: joining, letting go, order, place in the line, stopping."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from controller import errors
+from controller.engine.transfers import EmbeddedTransfers
+from controller.model.transfer import Broken, Placed, Queued, Running, TransferState
+from controller.reasons import Reason
+from tests.unit.engine import transfer_world as world
+from tests.unit.engine.transfer_world import KIB, ScriptedSource, Storages
+
+IMAGE = random.Random(7).randbytes(300 * KIB)
+SOON_S = 10
+
+
+@dataclass
+class Changes:
+    """What `on_change` was told; `until` waits for a condition to become true at one of the tellings."""
+
+    told: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    news: threading.Condition = field(default_factory=threading.Condition)
+
+    def __call__(self, key: str, owners: frozenset[str]) -> None:
+        with self.news:
+            self.told.append((key, owners))
+            self.news.notify_all()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        with self.news:
+            assert self.news.wait_for(condition, SOON_S), self.told
+
+
+@dataclass
+class Gatekeeper:
+    """Holds every read until it is opened, and counts who waits."""
+
+    opened: threading.Event = field(default_factory=threading.Event)
+    arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def __call__(self, position: int) -> None:
+        if not self.opened.is_set():
+            self.arrived.release()
+            assert self.opened.wait(SOON_S)
+
+    def wait_for_one(self) -> None:
+        assert self.arrived.acquire(timeout=SOON_S)
+
+
+@contextmanager
+def pool(
+    source: ScriptedSource, storages: Storages | None = None, concurrency: int = 1
+) -> Iterator[tuple[EmbeddedTransfers, Changes]]:
+    changes = Changes()
+    transfers = EmbeddedTransfers(
+        source,
+        storages or world.storages("a"),
+        world.RealClock(),
+        changes,
+        concurrency=concurrency,
+        pace=world.PACE,
+    )
+    try:
+        yield transfers, changes
+    finally:
+        assert transfers.close(SOON_S)
+
+
+def ended(transfers: EmbeddedTransfers, key: str) -> Callable[[], bool]:
+    return lambda: isinstance(transfers.state(key), Placed | Broken)
+
+
+def test_a_transfer_is_started_told_and_remembered_until_it_is_released() -> None:
+    with pool(ScriptedSource(IMAGE)) as (transfers, changes):
+        assert transfers.state("get-1") is None
+        transfers.start(world.request(), "one")
+        changes.until(ended(transfers, "get-1"))
+        assert isinstance(transfers.state("get-1"), Placed)
+        assert transfers.owned("one") == {"get-1"}
+        assert changes.told == [("get-1", frozenset({"one"}))] * 2
+        transfers.release("get-1", "one")
+        assert transfers.state("get-1") is None
+        assert transfers.owned("one") == frozenset()
+
+
+def test_the_same_key_is_one_transfer_for_all_who_ask() -> None:
+    gate = Gatekeeper()
+    source = ScriptedSource(IMAGE, on_read=gate)
+    with pool(source, concurrency=4) as (transfers, changes):
+        for owner in ("one", "two", "three"):
+            transfers.start(world.request(), owner)
+        gate.opened.set()
+        changes.until(lambda: ended(transfers, "get-1")() and changes.told[-1][1] == {"one", "two", "three"})
+        assert len(source.asked) == 1
+        transfers.release("get-1", "one")
+        transfers.start(world.request(), "four")
+        assert isinstance(transfers.state("get-1"), Placed)
+        assert len(source.asked) == 1
+
+
+def test_one_of_two_owners_leaving_stops_nothing() -> None:
+    gate = Gatekeeper()
+    with pool(ScriptedSource(IMAGE, on_read=gate)) as (transfers, changes):
+        transfers.start(world.request(), "one")
+        transfers.start(world.request(), "two")
+        gate.wait_for_one()
+        transfers.release("get-1", "one")
+        transfers.release("get-1", "stranger")
+        gate.opened.set()
+        changes.until(ended(transfers, "get-1"))
+        assert isinstance(transfers.state("get-1"), Placed)
+        assert changes.told[-1] == ("get-1", frozenset({"two"}))
+
+
+def test_the_last_owner_leaving_stops_it_and_a_new_start_goes_on_from_there() -> None:
+    gate = Gatekeeper()
+    source = ScriptedSource(IMAGE, on_read=lambda position: gate(position) if position >= 200 * KIB else None)
+    with pool(source) as (transfers, changes):
+        transfers.start(world.request(), "one")
+        gate.wait_for_one()
+        transfers.release("get-1", "one")
+        assert transfers.state("get-1") is None
+        transfers.start(world.request(), "two")
+        assert isinstance(transfers.state("get-1"), Queued)
+        gate.opened.set()
+        changes.until(ended(transfers, "get-1"))
+        result = transfers.state("get-1")
+        assert isinstance(result, Placed)
+        assert result.resumed_bytes > 0
+        assert source.sent_bytes <= len(IMAGE) + world.PACE.slice_bytes + 4096
+        assert ("get-1", frozenset({"one"})) not in changes.told[1:]
+
+
+def test_the_place_in_the_line_is_told_and_leaving_it_moves_the_others_up() -> None:
+    gate = Gatekeeper()
+    with pool(ScriptedSource(IMAGE, on_read=gate)) as (transfers, changes):
+        for number in range(4):
+            transfers.start(world.request(key=f"get-{number}"), f"owner-{number}")
+        gate.wait_for_one()
+        assert isinstance(transfers.state("get-0"), Running)
+        assert [transfers.state(f"get-{number}") for number in (1, 2, 3)] == [Queued(1), Queued(2), Queued(3)]
+        transfers.release("get-2", "owner-2")
+        assert transfers.state("get-3") == Queued(2)
+        gate.opened.set()
+        changes.until(ended(transfers, "get-3"))
+        assert [key for key, _ in changes.told] == ["get-0", "get-0", "get-1", "get-1", "get-3", "get-3"]
+
+
+def test_namespaces_take_turns() -> None:
+    gate = Gatekeeper()
+    with pool(ScriptedSource(IMAGE, on_read=gate)) as (transfers, changes):
+        for number in range(100):
+            transfers.start(world.request(key=f"big-{number}", namespace="big"), "big")
+        gate.wait_for_one()
+        transfers.start(world.request(key="small-0", namespace="small"), "small")
+        assert transfers.state("small-0") == Queued(2)
+        gate.opened.set()
+        changes.until(ended(transfers, "small-0"))
+        started = list(dict.fromkeys(key for key, _ in changes.told))
+        assert started.index("small-0") == 2
+
+
+def test_as_many_run_at_once_as_allowed_and_no_more() -> None:
+    gate = Gatekeeper()
+    source = ScriptedSource(IMAGE, on_read=gate)
+    with pool(source, concurrency=3) as (transfers, changes):
+        for number in range(5):
+            transfers.start(world.request(key=f"get-{number}"), "one")
+        for _ in range(3):
+            gate.wait_for_one()
+        states: list[TransferState | None] = [transfers.state(f"get-{number}") for number in range(5)]
+        assert [type(state) for state in states] == [Running, Running, Running, Queued, Queued]
+        gate.opened.set()
+        for number in range(5):
+            changes.until(ended(transfers, f"get-{number}"))
+
+
+def test_closing_stops_what_runs_forgets_the_line_and_keeps_what_was_fetched() -> None:
+    gate = Gatekeeper()
+    storages = world.storages("a")
+    source = ScriptedSource(IMAGE, on_read=lambda position: gate(position) if position >= 200 * KIB else None)
+    with pool(source, storages) as (transfers, _):
+        transfers.start(world.request(), "one")
+        transfers.start(world.request(key="get-2"), "one")
+        gate.wait_for_one()
+        closing = threading.Thread(target=transfers.close, args=(SOON_S,))
+        closing.start()
+        while not transfers.closing:
+            closing.join(0.001)
+        gate.opened.set()
+        closing.join(SOON_S)
+        transfers.start(world.request(key="get-3"), "one")
+        assert transfers.state("get-3") is None
+    assert [record.durable_bytes >= 190 * KIB for record in storages["a"].records.values()] == [True]
+
+    source.on_read = lambda _: None
+    with pool(source, storages) as (transfers, changes):
+        transfers.start(world.request(), "one")
+        changes.until(ended(transfers, "get-1"))
+    assert len(source.asked) == 2
+    assert source.sent_bytes <= len(IMAGE) + world.PACE.slice_bytes + 4096
+
+
+def test_closing_does_not_wait_for_ever() -> None:
+    gate = Gatekeeper()
+    with pool(ScriptedSource(IMAGE, on_read=gate)) as (transfers, _):
+        transfers.start(world.request(), "one")
+        gate.wait_for_one()
+        assert transfers.close(0.01) is False
+        gate.opened.set()
+
+
+def test_a_broken_transfer_stays_broken_until_it_is_released() -> None:
+    source = ScriptedSource(IMAGE, refuse=errors.SourceUnreachable("503"))
+    with pool(source) as (transfers, changes):
+        transfers.start(world.request(), "one")
+        changes.until(ended(transfers, "get-1"))
+        transfers.start(world.request(), "one")
+        assert len(source.asked) == 1
+        source.refuse = None
+        transfers.release("get-1", "one")
+        transfers.start(world.request(), "one")
+        changes.until(lambda: isinstance(transfers.state("get-1"), Placed))
+
+
+def test_a_bug_breaks_its_transfer_and_not_the_pool(capfd: pytest.CaptureFixture[str]) -> None:
+    def surprise(position: int) -> None:
+        source.on_read = lambda _: None
+        raise ZeroDivisionError
+
+    source = ScriptedSource(IMAGE, on_read=surprise)
+    with pool(source) as (transfers, changes):
+        transfers.start(world.request(key="get-1"), "one")
+        transfers.start(world.request(key="get-2"), "one")
+        changes.until(ended(transfers, "get-2"))
+        first, second = transfers.state("get-1"), transfers.state("get-2")
+        assert isinstance(second, Placed)
+        assert isinstance(first, Broken)
+        assert (first.failure.reason, first.failure.terminal) == (Reason.INTERNAL_ERROR, False)
+    assert "ZeroDivisionError" in "".join(capfd.readouterr())
+
+
+def test_the_places_of_a_thousand_waiting_images_are_cheap() -> None:
+    gate = Gatekeeper()
+    with pool(ScriptedSource(IMAGE, on_read=gate)) as (transfers, _):
+        for number in range(1000):
+            transfers.start(world.request(key=f"get-{number}", namespace=f"namespace-{number % 10}"), "one")
+        gate.wait_for_one()
+        clock = world.RealClock()
+        began = clock.monotonic()
+        places = {transfers.state(f"get-{number}") for number in range(1, 1000)}
+        assert clock.monotonic() - began < 1
+        assert places == {Queued(place) for place in range(1, 1000)}
+        for number in range(1000):
+            transfers.release(f"get-{number}", "one")
+        gate.opened.set()
