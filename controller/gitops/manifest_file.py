@@ -1,0 +1,135 @@
+"""The bytes of one file as manifests and problems."""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from controller.gitops import yaml_reader
+from controller.gitops.tree import Problem, Wanted
+from controller.gitops.yaml_reader import Document, Malformed, Steps, Value
+from controller.model.admission import Admission
+from controller.model.resource import API_VERSION, GROUP, Kind
+from controller.model.schema import path_text
+
+_KINDS = frozenset(kind.value for kind in Kind)
+_LISTS = frozenset(f"{kind}List" for kind in _KINDS)
+_HINTS = (b"goldmaster", *(kind.encode() for kind in sorted(_KINDS)))
+"""Without one of these a file says nothing to us, and is not parsed: a repository has other things too."""
+_ALIKE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """What one file says."""
+
+    objects: tuple[Wanted, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    ignored: int = 0
+    """Documents of others."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing of ours in it, good or bad."""
+        return not self.objects and not self.problems
+
+    @classmethod
+    def wrong(cls, file: str, line: int, message: str) -> Self:
+        """Return a content that is one problem."""
+        return cls(problems=(Problem(file, line, "", message),))
+
+
+def parse(file: str, data: bytes, admission: Admission) -> FileContent:
+    """Read a file: every object in it, or what is wrong with it. Never raises."""
+    if not any(hint in data for hint in _HINTS):
+        return FileContent(ignored=1 if data.strip() else 0)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        return FileContent.wrong(file, data.count(b"\n", 0, exc.start) + 1, "is not UTF-8 text")
+    content = _parse(file, text, admission, lines=False)
+    return _parse(file, text, admission, lines=True) if content.problems else content
+
+
+def _parse(file: str, text: str, admission: Admission, *, lines: bool) -> FileContent:
+    """Read once; with `lines`, slower, so that each problem knows its line."""
+    reading = yaml_reader.read_json if file.endswith(".json") else yaml_reader.read_yaml
+    objects: list[Wanted] = []
+    problems: list[Problem] = []
+    ignored = 0
+    try:
+        for document in reading(text, lines=lines):
+            for steps, value in _objects(document.value, ()):
+                if not _ours(value):
+                    ignored += 1
+                    problems.extend(_nearly_ours(file, document, steps, value))
+                    continue
+                found = _judge(file, document, steps, value, admission)
+                if isinstance(found, Wanted):
+                    objects.append(found)
+                else:
+                    problems.extend(found)
+    except Malformed as exc:
+        if GROUP in text:  # others' templates need not be YAML
+            problems.append(Problem(file, exc.line, "", str(exc)))
+    return FileContent(tuple(objects), tuple(problems), ignored)
+
+
+def _objects(value: Value, steps: Steps) -> Iterator[tuple[Steps, Value]]:
+    """Yield the objects of a document: itself, or the items of a List (also the lists of our kinds)."""
+    if value is None:
+        return
+    items = value.get("items") if isinstance(value, dict) else None
+    if isinstance(items, list) and (value.get("kind") == "List" or (_ours(value) and value.get("kind") in _LISTS)):
+        for index, item in enumerate(items):
+            yield from _objects(item, (*steps, "items", index))
+    else:
+        yield steps, value
+
+
+def _ours(value: object) -> bool:
+    return Admission.concerns(value)
+
+
+def _nearly_ours(file: str, document: Document, steps: Steps, value: object) -> list[Problem]:
+    """Say so where a document is of no known group but looks like ours: a slip must not read as a deletion."""
+    if not isinstance(value, dict) or value.get("kind") not in _KINDS:
+        return []
+    version = value.get("apiVersion")
+    if version is None:
+        return [Problem(file, document.line_of(steps), "apiVersion", f"required; must be {API_VERSION}")]
+    group = str(version).partition("/")[0]
+    if difflib.SequenceMatcher(None, group, GROUP).ratio() < _ALIKE:
+        return []
+    message = f"must be {API_VERSION}, got {str(version)[:80]!r}"
+    return [Problem(file, document.line_of((*steps, "apiVersion")), "apiVersion", message)]
+
+
+def _judge(
+    file: str, document: Document, steps: Steps, value: dict[str, Any], admission: Admission
+) -> Wanted | list[Problem]:
+    about = _name(value)
+    found = [
+        Problem(file, line, path_text(at[len(steps) :]), message, about)
+        for line, at, message in document.complaints
+        # without lines there are no paths either: the slower reading sorts out which object is meant
+        if not at or at[: len(steps)] == steps
+    ]
+    if found:
+        return found
+    verdict = admission.review(value)
+    if verdict.manifest is None:
+        return [
+            Problem(file, document.line_of((*steps, *problem.steps)), problem.path, problem.message, about)
+            for problem in verdict.problems
+        ]
+    manifest = verdict.manifest
+    spec = verdict.document["spec"]
+    return Wanted.of(manifest.key, spec, manifest.labels, manifest.annotations, file, document.line_of(steps))
+
+
+def _name(value: dict[str, Any]) -> str:
+    metadata = value.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+    return f"{value.get('kind')} {f'{namespace}/' if namespace else ''}{name}"[:120] if name else ""
