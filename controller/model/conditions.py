@@ -31,7 +31,7 @@ class Condition:
 
 
 def merge(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Condition, ...]:
-    """Return `new`, each keeping its `last_transition_time` from `old` where the status did not change; sorted by type."""
+    """Return `new`, each keeping its `last_transition_time` from `old` where the status is the same; sorted by type."""
     before = {condition.type: condition for condition in old}
     merged = []
     for condition in new:

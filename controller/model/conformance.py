@@ -111,7 +111,7 @@ def _object(schema: Mapping[str, Any]) -> Check:
     required = tuple(schema.get("required", ()))
     name_fits = compile_check(schema["propertyNames"]) if "propertyNames" in schema else None
     more = schema.get("additionalProperties", True)
-    other = compile_check(more) if isinstance(more, Mapping) else lambda _: bool(more)
+    other: Check = compile_check(more) if isinstance(more, Mapping) else lambda _: bool(more)
 
     def fits(value: object) -> bool:
         if not isinstance(value, dict):

@@ -41,7 +41,8 @@ class Digest:
     def __post_init__(self) -> None:
         if len(self.hex) != self.algorithm.hex_digits or not _HEX.match(self.hex):
             raise errors.InvalidSpec(
-                f"a {self.algorithm} digest is {self.algorithm.hex_digits} lower-case hexadecimal digits, got {self.hex[:140]!r}"
+                f"a {self.algorithm} digest is {self.algorithm.hex_digits} lower-case hexadecimal digits, "
+                f"got {self.hex[:140]!r}"
             )
 
     @classmethod

@@ -80,7 +80,7 @@ class Schema:
         structural = version["schema"]["openAPIV3Schema"]
         self.spec: Document = structural["properties"]["spec"]
         self.status: Document = structural["properties"]["status"]
-        self._translated = _whole(self.kind, _translate(structural))
+        self._translated = _whole(self.kind, translate(structural))
         self._conforms = conformance.compile_check(self._translated)
         self._reporter: Validator | None = None
 
@@ -123,18 +123,18 @@ def _defaulted(value: object, schema: Document) -> object:
     return value
 
 
-def _translate(structural: Document) -> dict[str, Any]:
-    """Turn a structural schema into JSON Schema; fields that are not listed become errors."""
+def translate(structural: Document) -> dict[str, Any]:
+    """Turn a structural schema into JSON Schema; fields that are not listed become errors, what is dropped is CEL's."""
     schema = {key: value for key, value in structural.items() if key not in _DROPPED}
     schema["description"] = structural.get("description", "")
     schema.pop("x-kubernetes-int-or-string", None)
     if schema.pop("x-kubernetes-list-type", None) == "set":
         schema["uniqueItems"] = True
     if "properties" in schema:
-        schema["properties"] = {name: _translate(child) for name, child in schema["properties"].items()}
+        schema["properties"] = {name: translate(child) for name, child in schema["properties"].items()}
         schema["additionalProperties"] = False
     if "items" in schema:
-        schema["items"] = _translate(schema["items"])
+        schema["items"] = translate(schema["items"])
     return schema
 
 
