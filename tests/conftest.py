@@ -17,18 +17,23 @@ import hypothesis
 import pytest
 
 from tests import sandbox
+from tests.apiserver import assets
 
+pytest_plugins = ["tests.apiserver.fixtures"]
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 CAPABILITIES = {
-    "needs_nginx": ("nginx", "nginx-light"),
-    "needs_qemu": ("qemu-img", "qemu-utils"),
+    "needs_nginx": ("nginx", "apt-get install nginx-light"),
+    "needs_qemu": ("qemu-img", "apt-get install qemu-utils"),
+    "needs_kube": ("kube-apiserver", "make kube-assets"),
 }
-"""Marker -> (command it needs, Debian package that has it)."""
+"""Marker -> (command it needs, how a person gets it)."""
 GRACE_S = 3.0
 """How long a thread or process may take to end after its test."""
 
+assets.remember(os.environ)
 sandbox.scrub_environment()
 FOUND = {marker: shutil.which(command) for marker, (command, _) in CAPABILITIES.items()}
+FOUND["needs_kube"] = os.environ.get(assets.VARIABLE)
 hypothesis.settings.register_profile("goldmaster", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("goldmaster")
 
@@ -70,17 +75,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     missing = [marker for marker, count in counts.items() if count]
     if missing:
         commands = ", ".join(CAPABILITIES[marker][0] for marker in missing)
-        packages = " ".join(CAPABILITIES[marker][1] for marker in missing)
+        remedies = "; ".join(CAPABILITIES[marker][1] for marker in missing)
         terminalreporter.write_line(
-            f"LEFT OUT: {sum(counts.values())} tests, for want of {commands}. To run them: apt-get install {packages}",
+            f"LEFT OUT: {sum(counts.values())} tests, for want of {commands}. To run them: {remedies}",
             red=True,
             bold=True,
         )
 
 
 def _why(marker: str) -> str:
-    command, package = CAPABILITIES[marker]
-    return f"{command} is missing (Debian: {package})"
+    command, remedy = CAPABILITIES[marker]
+    return f"{command} is missing (to get it: {remedy})"
 
 
 @pytest.fixture(scope="session", autouse=True)

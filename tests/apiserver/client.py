@@ -1,6 +1,7 @@
 """Speaks HTTPS to the API server by a pooled connection: milliseconds a call, where kubectl takes tens of them."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import urllib3
 from tests.apiserver import credentials
 
 TIMEOUT_S = 30.0
+_UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
+_MISTYPED_METADATA = re.compile(r"Go struct field ObjectMeta\.(\S+) of type")
 
 
 class Unreachable(Exception):
@@ -36,9 +39,12 @@ class Answer:
 
     @property
     def fields(self) -> set[str]:
-        """Paths of the fields that an Invalid answer names, such as spec.url."""
+        """Paths of the fields that are refused, such as spec.url, whether in decoding (400) or in validation (422)."""
         causes = (self.body.get("details") or {}).get("causes") or []
-        return {str(cause["field"]) for cause in causes if "field" in cause}
+        # "<nil>" says that rules were not asked because the schema is not satisfied.
+        named = {str(cause["field"]) for cause in causes if cause.get("field", "<nil>") != "<nil>"}
+        mistyped = {f"metadata.{name}" for name in _MISTYPED_METADATA.findall(self.message)}
+        return named | mistyped | set(_UNKNOWN_FIELD.findall(self.message))
 
 
 class Client:

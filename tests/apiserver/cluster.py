@@ -7,33 +7,21 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.apiserver import assets, client, credentials
+from tests.apiserver import assets, client, credentials, processes
 
-START_S = 60.0
-"""How long each step of the start may take; a fifth of the machine is enough."""
-STOP_S = 5.0
-POLL_S = 0.05
-ADDRESS_TRIES = 3
-"""Between choosing a free port and listening on it somebody else may take it."""
+KUBECTL_S = 60.0
+"""How long one kubectl may take."""
 CONTROLLERS = (
     "namespace-controller",  # empties a namespace that is being deleted
     "garbage-collector-controller",  # follows owner references
     "serviceaccount-controller",  # gives each namespace its default account
     "serviceaccount-token-controller",  # fills token Secrets
 )
-
-
-class StartFailed(Exception):
-    """A process did not become ready; the message ends with what it logged."""
 
 
 class Cluster:
@@ -44,8 +32,9 @@ class Cluster:
         folder.mkdir(mode=0o700)
         self.binaries = binaries
         self.folder = folder
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._pause = threading.Event()
+        # Nothing of the caller's but PATH; kubectl keeps its cache in HOME.
+        self._environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8"}
+        self._processes = processes.Processes(folder, self._environ)
         self._authority = credentials.Authority(folder)
         self._serving = self._authority.server()
         self._token_key = credentials.token_key(folder)
@@ -65,30 +54,30 @@ class Cluster:
     @property
     def admin(self) -> client.Client:
         """Return the pooled HTTPS client of admin."""
-        if self._admin is None:
-            raise StartFailed("the cluster is not started")
+        assert self._admin is not None, "the cluster is not started"
         return self._admin
 
     def start(self, crds: Path | None = None) -> None:
-        """Start everything, and install the CRDs of a folder if one is given.
+        """Start everything, and install the CRDs of a kustomization if one is given.
 
         They come before the controllers: the garbage collector looks for new kinds only every 30 s.
+
+        Raises:
+            processes.NotReady: a process did not come up.
+            AssertionError: the API server refuses the CRDs, or warns of them.
         """
         etcd = self._start_etcd()
         self._start_apiserver(etcd)
         if crds is not None:
-            self.kubectl("apply", "--server-side", "-f", str(crds))
+            self.kubectl("apply", "--server-side", "--warnings-as-errors", "-k", str(crds))
             self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
         self._start_controllers()
-        account = "/api/v1/namespaces/default/serviceaccounts/default"
-        self._wait("kube-controller-manager", lambda: self.admin.get(account).ok)
 
     def stop(self) -> None:
         """End all processes, the newest first, and remove the folder. May be called twice."""
         if self._admin is not None:
             self._admin.close()
-        for name in reversed(list(self._processes)):
-            self._end(self._processes.pop(name))
+        self._processes.stop_all()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kubectl(
@@ -97,12 +86,12 @@ class Cluster:
         """Run kubectl as admin. Raises AssertionError with what it said where `check` and it fails."""
         done = subprocess.run(
             [str(self.binaries.kubectl), *arguments],
-            env=self._environ() | {"KUBECONFIG": str(self.kubeconfig)},
+            env=self._environ | {"KUBECONFIG": str(self.kubeconfig)},
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
-            timeout=START_S,
+            timeout=KUBECTL_S,
             check=False,
         )
         if check and done.returncode:
@@ -162,7 +151,7 @@ class Cluster:
                 return True
             return False
 
-        return f"http://127.0.0.1:{self._listen('etcd', command, ready)}"
+        return f"http://127.0.0.1:{self._processes.start_listening('etcd', command, ready)}"
 
     def _start_apiserver(self, etcd: str) -> None:
         def command(port: int) -> list[str]:
@@ -187,9 +176,11 @@ class Cluster:
             if not self.server.endswith(f":{port}"):
                 self.server = f"https://127.0.0.1:{port}"
                 self._admin = client.Client(self.server, self.authority, pair=self.admin_pair)
-            return self.admin.get("/readyz").ok
+            with contextlib.suppress(client.Unreachable):
+                return self.admin.get("/readyz").ok
+            return False
 
-        self._listen("kube-apiserver", command, ready)
+        self._processes.start_listening("kube-apiserver", command, ready)
         pair = {"client-certificate": str(self.admin_pair.certificate), "client-key": str(self.admin_pair.key)}
         self.write_kubeconfig(self.kubeconfig, pair)
 
@@ -202,63 +193,5 @@ class Cluster:
             "--leader-elect=false",
             "--secure-port=0",
         ]
-        self._spawn("kube-controller-manager", command)
-
-    def _listen(self, name: str, command: Callable[[int], list[str]], ready: Callable[[int], bool]) -> int:
-        """Start a process on a free port and return the port once it answers."""
-        for _ in range(ADDRESS_TRIES):
-            port = _free_port()
-            self._spawn(name, command(port))
-            try:
-                self._wait(name, lambda port=port: ready(port))  # type: ignore[misc]
-            except StartFailed as error:
-                if "address already in use" not in str(error):
-                    raise
-            else:
-                return port
-        raise StartFailed(f"{name} found no free port in {ADDRESS_TRIES} tries")
-
-    def _spawn(self, name: str, command: list[str]) -> None:
-        # The kernel ends them with this process, be it by kill -9. The terminal's Ctrl-C reaches pytest alone, which
-        # stops them in order.
-        dies_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        with (self.folder / f"{name}.log").open("wb") as log:
-            self._processes[name] = subprocess.Popen(
-                [*dies_with_us, *command],
-                env=self._environ(),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def _wait(self, name: str, ready: Callable[[], bool]) -> None:
-        process, deadline = self._processes[name], time.monotonic() + START_S
-        while process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(client.Unreachable):
-                if ready():
-                    return
-            self._pause.wait(POLL_S)
-        ended = "is not ready" if process.poll() is None else f"ended with {process.returncode}"
-        log = (self.folder / f"{name}.log").read_text(errors="replace")[-4000:]
-        raise StartFailed(f"{name} {ended}:\n{log}")
-
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-    def _environ(self) -> dict[str, str]:
-        """Nothing of the caller's but PATH; kubectl keeps its cache in HOME."""
-        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self._processes.start("kube-controller-manager", command, lambda: self.admin.get(account).ok)
