@@ -1,0 +1,121 @@
+"""What can be done to one object or one claim of an ImageStore. The caller holds the lock of the content.
+
+Every function raises OSError.
+"""
+
+import contextlib
+import json
+
+from controller.adapters import durable_files
+from controller.adapters.backup import imagestore_layout as layout
+from controller.adapters.backup import imagestore_records as records
+from controller.adapters.durable_files import Directory
+from controller.model.digest import Digest
+from controller.model.image import Content
+from controller.model.transfer import StoredRef
+
+
+def read_record(shard: Directory, digest: Digest) -> Content | None:
+    """Return the record of an object, None where it is missing, damaged or another's."""
+    text = shard.read_small(digest.hex + layout.RECORD_SUFFIX)
+    content = None if text is None else records.read_content(text)
+    return content if content is not None and content.sha256 == digest else None
+
+
+def read_claims(mine: Directory, image_uuid: str) -> list[StoredRef]:
+    """Return the claims in an image's directory that can be parsed, `intact` not looked at."""
+    found = []
+    for entry in mine.names():
+        name = entry.removesuffix(layout.RECORD_SUFFIX)
+        if name == entry or not layout.CLAIM_NAME.match(name):
+            continue
+        ref = read_claim(mine, image_uuid, name)
+        if ref is not None:
+            found.append(ref)
+    return found
+
+
+def read_claim(mine: Directory, image_uuid: str, name: str) -> StoredRef | None:
+    """Return one claim by its 40 hex digits, None where it is missing, damaged or another's."""
+    text = mine.read_small(name + layout.RECORD_SUFFIX)
+    ref = None if text is None else records.read_claim(text, install_prefix=layout.install_prefix(image_uuid))
+    return ref if ref is not None and ref.content.image_id == name else None
+
+
+def is_intact(root: Directory, mine: Directory, content: Content) -> bool:
+    """Whether the claim's own name and the object are one regular file of the recorded size."""
+    with root.within(*layout.shard(content.sha256)) as shard:
+        there = shard.stat(content.sha256.hex) if shard is not None else None
+    own = mine.stat(content.image_id)
+    return (
+        there is not None
+        and own is not None
+        and layout.same_file(own, there)
+        and layout.regular_size(own) == content.size_bytes
+    )
+
+
+def write_record(room: Directory, shard: Directory, content: Content) -> None:
+    """Write the record of an object; the caller syncs `shard`."""
+    room.write_durably(shard, content.sha256.hex + layout.RECORD_SUFFIX, records.content_bytes(content))
+
+
+def link_over(room: Directory, source: Directory, name: str, target: Directory, new_name: str) -> None:
+    """Give a file one more name, atomically in place of whatever has that name."""
+    if source.link(name, target, new_name):
+        return
+    temporary = durable_files.temporary_name()
+    source.link(name, room, temporary)
+    try:
+        room.move(temporary, target, new_name)
+    finally:
+        with contextlib.suppress(OSError):
+            room.remove(temporary)  # still there after a failure, and where both names were one file already
+
+
+def remove_unclaimed(shard: Directory, digest: Digest) -> bool:
+    """Remove an object that has no other name, and its record; False where somebody claims it."""
+    info = shard.stat(digest.hex)
+    if info is not None and (info.st_nlink > 1 or layout.regular_size(info) is None):
+        return False
+    gone = [shard.remove(digest.hex), shard.remove(digest.hex + layout.RECORD_SUFFIX)]
+    if any(gone):
+        shard.sync()
+    return True
+
+
+def set_aside(root: Directory, room: Directory, shard: Directory, digest: Digest, why: str) -> None:
+    """Move whatever has an object's name to quarantine, with a note; its record goes."""
+    with root.made(layout.QUARANTINE) as quarantine:
+        taken = set(quarantine.names())
+        number = 1
+        while f"{digest.hex}.{number}" in taken:
+            number += 1
+        name = f"{digest.hex}.{number}"
+        note = json.dumps({"sha256": digest.hex, "why": why}, indent=1) + "\n"
+        room.write_durably(quarantine, name + layout.RECORD_SUFFIX, note.encode())
+        shard.move(digest.hex, quarantine, name)
+        shard.remove(digest.hex + layout.RECORD_SUFFIX)
+        quarantine.sync()
+        shard.sync()
+
+
+def can_restore(root: Directory, mine: Directory, content: Content) -> bool:
+    """Whether a claim's own link still holds bytes of the right size that nobody put in quarantine."""
+    own = mine.stat(content.image_id)
+    if own is None or layout.regular_size(own) != content.size_bytes:
+        return False
+    with root.within(layout.QUARANTINE) as quarantine:
+        if quarantine is None:
+            return True
+        infos = map(quarantine.stat, quarantine.names())
+        return not any(layout.same_file(own, info) for info in infos if info is not None)
+
+
+def restore(root: Directory, room: Directory, mine: Directory, content: Content) -> None:
+    """Give the bytes of a claim their name and record in `objects` back, durably."""
+    with root.made(*layout.shard(content.sha256)) as shard:
+        name = content.sha256.hex
+        write_record(room, shard, content)
+        mine.link(content.image_id, shard, name)
+        shard.sync()

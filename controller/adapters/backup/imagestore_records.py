@@ -1,0 +1,179 @@
+"""The small JSON files of an ImageStore, to and from the model. Pure.
+
+A file that does not parse is as good as none: readers get None and the next writer replaces it.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from controller import errors
+from controller.model.digest import Algorithm, Digest
+from controller.model.image import Content, Format
+from controller.model.transfer import ResumeRecord, StoredRef, Validator
+
+LAYOUT_VERSION = 1
+_FORMAT = "goldmaster-imagestore"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What `goldmaster.json` says: whose directory this is, and how it is laid out."""
+
+    layout: int
+    storage_uuid: str
+
+
+class _Damaged(Exception):
+    """The text is not the record it should be."""
+
+
+@contextlib.contextmanager
+def _damage() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, errors.InvalidSpec) as exc:
+        raise _Damaged from exc
+
+
+def _dump(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def marker_bytes(storage_uuid: str) -> bytes:
+    """Write a marker of the current layout."""
+    return _dump({"format": _FORMAT, "layout": LAYOUT_VERSION, "storageUuid": storage_uuid})
+
+
+def read_marker(text: bytes) -> Marker | None:
+    """Read a marker of any layout version, None where it is not one."""
+    try:
+        with _damage():
+            data = json.loads(text)
+            if data["format"] != _FORMAT:
+                return None
+            return Marker(_count(data["layout"]), _text(data["storageUuid"]))
+    except _Damaged:
+        return None
+
+
+def content_bytes(content: Content) -> bytes:
+    """Write the record of a content."""
+    return _dump(_content_dict(content))
+
+
+def read_content(text: bytes) -> Content | None:
+    """Read the record of a content, None where it is damaged."""
+    try:
+        with _damage():
+            return _content(json.loads(text))
+    except _Damaged:
+        return None
+
+
+def claim_bytes(image_uuid: str, ref: StoredRef) -> bytes:
+    """Write an image's claim. What can be seen on disk (`install_path`, `intact`) is not written down."""
+    return _dump({
+        "imageUuid": image_uuid,
+        "content": _content_dict(ref.content),
+        "sourceId": ref.source_id,
+        "url": ref.url,
+        "proof": ref.proof,
+        "importedAt": ref.imported_at.isoformat(),
+    })  # fmt: skip
+
+
+def read_claim(text: bytes, *, install_prefix: str) -> StoredRef | None:
+    """Read a claim, None where it is damaged; `intact` is False until somebody looked.
+
+    `install_prefix` is `zstore://<imageUuid>/`.
+    """
+    try:
+        with _damage():
+            data = json.loads(text)
+            content = _content(data["content"])
+            imported_at = datetime.fromisoformat(_text(data["importedAt"]))
+            if imported_at.tzinfo is None:
+                return None
+            return StoredRef(
+                content=content,
+                source_id=_text(data["sourceId"]),
+                install_path=install_prefix + content.image_id,
+                intact=False,
+                imported_at=imported_at,
+                proof=_text(data["proof"]),
+                url=_text(data["url"]),
+            )
+    except _Damaged:
+        return None
+
+
+def resume_bytes(record: ResumeRecord) -> bytes:
+    """Write a resume record."""
+    return _dump({
+        "sourceId": record.source_id,
+        "etag": record.validator.etag,
+        "lastModified": record.validator.last_modified,
+        "totalBytes": record.total_bytes,
+        "durableBytes": record.durable_bytes,
+    })  # fmt: skip
+
+
+def read_resume(text: bytes) -> ResumeRecord | None:
+    """Read a resume record, None where it is damaged."""
+    try:
+        with _damage():
+            data = json.loads(text)
+            total = data["totalBytes"]
+            return ResumeRecord(
+                source_id=_text(data["sourceId"]),
+                validator=Validator(_optional_text(data["etag"]), _optional_text(data["lastModified"])),
+                total_bytes=None if total is None else _count(total),
+                durable_bytes=_count(data["durableBytes"]),
+            )
+    except _Damaged:
+        return None
+
+
+def _content_dict(content: Content) -> dict[str, Any]:
+    return {
+        "sha256": str(content.sha256),
+        "md5": str(content.md5),
+        "sizeBytes": content.size_bytes,
+        "virtualSizeBytes": content.virtual_size_bytes,
+        "format": str(content.format),
+        "sourceDigests": [str(digest) for digest in content.source_digests],
+    }
+
+
+def _content(data: dict[str, Any]) -> Content:
+    sha256, md5 = Digest.parse(data["sha256"]), Digest.parse(data["md5"])
+    if sha256.algorithm is not Algorithm.SHA256 or md5.algorithm is not Algorithm.MD5:
+        raise ValueError("a digest of another algorithm")
+    return Content(
+        sha256=sha256,
+        md5=md5,
+        size_bytes=_count(data["sizeBytes"]),
+        virtual_size_bytes=_count(data["virtualSizeBytes"]),
+        format=Format(data["format"]),
+        source_digests=tuple(Digest.parse(text) for text in data["sourceDigests"]),
+    )
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("not a count")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else _text(value)
