@@ -40,6 +40,7 @@ def run(command: Sequence[str], cwd: Path, *, log: Path | None = None) -> Cost:
     """
     output = (log or cwd / "command.log").open("wb")
     with output:
+        io_before = _io_of_this_and_ended_children()
         began = time.perf_counter()
         process = subprocess.Popen(
             command, cwd=cwd, stdin=DEVNULL, stdout=output, stderr=output, start_new_session=True
@@ -48,8 +49,8 @@ def run(command: Sequence[str], cwd: Path, *, log: Path | None = None) -> Cost:
         seconds = time.perf_counter() - began
         if not in_time:
             os.killpg(process.pid, signal.SIGKILL)
-        io = _io(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
+        io = {name: value - io_before[name] for name, value in _io_of_this_and_ended_children().items()}
     process.returncode = os.waitstatus_to_exitcode(status)
     if not in_time:
         raise Failed(f"{' '.join(command)} did not end within {TIMEOUT_S} s")
@@ -60,15 +61,14 @@ def run(command: Sequence[str], cwd: Path, *, log: Path | None = None) -> Cost:
         seconds=seconds,
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_bytes=usage.ru_maxrss * 1024,
-        read_bytes=io.get("rchar", 0),
-        written_bytes=io.get("wchar", 0),
-        write_calls=io.get("syscw", 0),
-        disk_written_bytes=io.get("write_bytes", 0),
+        read_bytes=io["rchar"],
+        written_bytes=io["wchar"],
+        write_calls=io["syscw"],
+        disk_written_bytes=io["write_bytes"],
     )
 
 
 def _ends_within(pid: int, seconds: float) -> bool:
-    """Wait without reaping: what a process read and wrote can be asked until it is reaped."""
     ending = os.pidfd_open(pid)
     try:
         poll = select.poll()
@@ -78,8 +78,9 @@ def _ends_within(pid: int, seconds: float) -> bool:
         os.close(ending)
 
 
-def _io(pid: int) -> Mapping[str, int]:
-    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+def _io_of_this_and_ended_children() -> Mapping[str, int]:
+    """Return proc(5)'s counters. A child's are added when it is waited for; this program adds next to nothing."""
+    lines = Path("/proc/self/io").read_text().splitlines()
     return {name: int(value) for name, value in (line.split(": ") for line in lines)}
 
 
