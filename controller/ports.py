@@ -202,8 +202,11 @@ class Reader(Protocol):
 class BackupStorage(Staging, Protocol):
     """A place that holds proven bytes: one file per content, one claim (ref) per image and content."""
 
-    def probe(self) -> Capacity:
-        """Check that it can be read and written, and measure it. Creates its layout the first time.
+    def probe(self, *, create: bool = True) -> Capacity:
+        """Check that it can be read and written, and measure it.
+
+        `create`: make its layout where there is nothing yet. Pass False once it was Connected: an empty place is then a
+        lost one (an NFS export that is not mounted), never a new one.
 
         Raises:
             StorageUnavailable: cannot be reached, is read-only, or is not ours (the message says what was found).

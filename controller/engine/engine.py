@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from controller.engine.queue import KeyedQueue
-from controller.engine.reconcile import ImageReconciler
+from controller.engine.reconcile import ImageReconciler, Outcome
 from controller.engine.storages import OpenStorage, Storages
 from controller.model.resource import Key, Kind
 from controller.plan.observed import Limits
@@ -30,9 +30,11 @@ class Engine:
         clock: Clock,
         engine: EngineSettings,
         transfer: TransferSettings,
+        on_pass: Callable[[Key, Outcome], None] = lambda _key, _outcome: None,
     ) -> None:
         self._resources = resources
         self._settings = engine
+        self._on_pass = on_pass
         self.queue: KeyedQueue[Key] = KeyedQueue(clock)
         self.storages = Storages(resources, factory, clock, self._storage_changed)
         self.transfers = transfers(self._transfer_changed)
@@ -48,7 +50,6 @@ class Engine:
 
     def probe_storages(self) -> None:
         """Open and probe every storage, in this thread."""
-        self.storages.load()
         for key in self._resources.keys(Kind.BACKUP_STORAGE):
             self._pass(key)
 
@@ -92,6 +93,7 @@ class Engine:
             outcome = self.images.reconcile(key)
             for name in outcome.unanswered:
                 self.queue.add(Key(Kind.BACKUP_STORAGE, "", name))
+            self._on_pass(key, outcome)
             if outcome.requeue is not None:
                 self.queue.add_after(key, outcome.requeue.total_seconds())
         except Exception:

@@ -11,7 +11,7 @@ from controller.engine.observe import observe
 from controller.engine.storages import Storages
 from controller.model.resource import Image, Key
 from controller.plan.case import Case
-from controller.plan.effects import Plan
+from controller.plan.effects import LetGo, Plan
 from controller.plan.image import plan_image
 from controller.plan.observed import Limits, Observed
 from controller.ports import Clock, Resources, Transfers
@@ -27,10 +27,15 @@ TROUBLE_SOON = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`requeue` None: nothing until an event. `unanswered`: storages that did not answer although they should."""
+    """`requeue` None: nothing until an event. `image` None: it is gone, or the pass broke off.
+
+    `unanswered`: storages that did not answer although they should.
+    """
 
     requeue: timedelta | None
     unanswered: tuple[str, ...] = ()
+    image: Image | None = None
+    gone: bool = False
 
 
 class ImageReconciler:
@@ -60,12 +65,12 @@ class ImageReconciler:
             for _ in range(MAX_STEPS):
                 looked = self.look(key)
                 if looked is None:
-                    return Outcome(None)
+                    return Outcome(None, gone=True)
                 image, observed, plan = looked
                 unanswered = tuple(view.name for view in observed.storages if view.connected and view.refs is None)
-                self._carry_out(image, plan)
+                image = self._carry_out(image, plan)
                 if not plan.again:
-                    return Outcome(plan.requeue, unanswered)
+                    return Outcome(plan.requeue, unanswered, image, gone=LetGo() in plan.after)
         except errors.Conflict:
             return Outcome(CONFLICT_SOON, unanswered)
         except (errors.TransientError, errors.StorageDamaged) as exc:
@@ -74,7 +79,7 @@ class ImageReconciler:
         log.error("image.does_not_settle", image=str(key), steps=MAX_STEPS)
         return Outcome(TROUBLE_SOON, unanswered)
 
-    def _carry_out(self, image: Image, plan: Plan) -> None:
+    def _carry_out(self, image: Image, plan: Plan) -> Image:
         uuid = Case.of(image, Observed(()), self._clock.now(), self._limits).uuid
         for effect in plan.effects:
             execute(effect, image, uuid, self._storages, self._transfers, self._resources)
@@ -83,6 +88,7 @@ class ImageReconciler:
             _say(before, image, plan)
         for effect in plan.after:
             execute(effect, image, uuid, self._storages, self._transfers, self._resources)
+        return image
 
 
 def _say(before: Image, after: Image, plan: Plan) -> None:

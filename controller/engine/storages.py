@@ -89,7 +89,7 @@ class Storages:
             self._forget(key)
             return False
         before = self._adapter(resource)
-        probed = self._probe(before.adapter)
+        probed = self._probe(before.adapter, create=not connected_before(resource))
         status = plan_storage(resource, probed, self._clock.now())
         if status != resource.status:
             resource = self._resources.write_storage_status(resource, status)
@@ -133,9 +133,9 @@ class Storages:
             self._on_change(gone)
 
     @staticmethod
-    def _probe(adapter: AuditedStorage) -> Probed:
+    def _probe(adapter: AuditedStorage, *, create: bool) -> Probed:
         try:
-            return Probed(adapter.probe())
+            return Probed(adapter.probe(create=create))
         except errors.TransientError as exc:
             return Probed(None, Failure(exc.reason, str(exc), terminal=False))
         except errors.TerminalError as exc:

@@ -1,4 +1,4 @@
-"""Standalone mode's loop: manifests into the state, keys into the engine, until all is settled or somebody says stop."""
+"""Standalone mode's loop: manifests into the state, keys into the engine, until all is settled or somebody stops it."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ REQUESTS_EVERY_S = 0.5
 
 
 def default_storage(state_dir: Path) -> Tree:
-    """Return the tree of the storage that serves where no manifest declares one: `default`, under the state directory."""
+    """Return the tree of the storage that serves where no manifest declares one: `default`, in the state directory."""
     key = Key(Kind.BACKUP_STORAGE, "", "default")
     spec = {
         "type": "ImageStore",
@@ -39,7 +39,7 @@ def default_storage(state_dir: Path) -> Tree:
         "state": Enablement.ENABLED.value,
         "reservedCapacity": "1Gi",
     }
-    return Tree(BUILT_IN, (Wanted(key, spec, {}, {}, BUILT_IN, 0),))
+    return Tree(BUILT_IN, (Wanted.of(key, spec, {}, {}, BUILT_IN, 0),))
 
 
 def settled(image: Image) -> bool:

@@ -1,0 +1,108 @@
+"""The composition root: settings -> adapters -> engine -> mode. The only place that builds things."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from controller.adapters.backup.factory import BackupStorages
+from controller.adapters.clock import SystemClock
+from controller.adapters.sources.router import SourceRouter
+from controller.engine.engine import Engine
+from controller.engine.transfers import EmbeddedTransfers
+from controller.gitops import crds
+from controller.gitops.instance_lock import InstanceLock
+from controller.gitops.loader import Loader
+from controller.gitops.loop import Progress, Standalone
+from controller.gitops.state import State
+from controller.ports import Clock, Resources
+from controller.settings import Settings, StandaloneSettings
+
+CLOSE_WITHIN_S = 30.0
+"""Seconds that running transfers get to leave a resumable partial behind."""
+
+
+class Built:
+    """An engine and what must be closed with it."""
+
+    def __init__(self, settings: Settings, resources: Resources, clock: Clock, forbidden: Sequence[Path]) -> None:
+        self.progress = Progress()
+        self._transfers: EmbeddedTransfers | None = None
+        factory = BackupStorages(clock)
+        source = SourceRouter.of(settings.source, clock, forbidden_paths=tuple(forbidden))
+
+        def transfers(on_change: Callable[[str, frozenset[str]], None]) -> EmbeddedTransfers:
+            self._transfers = EmbeddedTransfers(
+                source, factory, clock, on_change, concurrency=settings.transfer.concurrency
+            )
+            return self._transfers
+
+        self.engine = Engine(
+            resources, factory, transfers, clock, settings.engine, settings.transfer, on_pass=self.progress.saw
+        )
+
+    def close(self) -> bool:
+        """Stop transfers (resumable), then the workers; return whether all ended in time."""
+        ended = self._transfers.close(CLOSE_WITHIN_S) if self._transfers else True
+        self.engine.stop()
+        return ended
+
+
+def loader(clock: Clock, state_dir: Path | None = None) -> Loader:
+    """Return what reads trees of manifests."""
+    return Loader(crds.admission(), clock, ignore=state_dir)
+
+
+def clock() -> Clock:
+    """Return the system's clock."""
+    return SystemClock()
+
+
+@contextmanager
+def standalone(settings: Settings, mode: StandaloneSettings) -> Iterator[Standalone]:
+    """Build the one reconciling instance of a state directory, and close it.
+
+    Raises:
+        StateLocked: another instance has it. StateBroken.
+
+    """
+    system = SystemClock()
+    lock = InstanceLock(mode.state_dir).acquire()
+    try:
+        with State.open(mode.state_dir, system) as state:
+            built = Built(settings, state, system, [mode.state_dir])
+            try:
+                yield Standalone(state, built.engine, built.progress, loader(system, mode.state_dir), mode, system)
+            finally:
+                built.close()
+    finally:
+        lock.release()
+
+
+@contextmanager
+def rehearsal(settings: Settings, mode: StandaloneSettings) -> Iterator[Standalone]:
+    """Build an instance over a copy of the state in memory: what it plans changes nothing."""
+    system = SystemClock()
+    with State.rehearse(mode.state_dir, system) as state:
+        built = Built(settings, state, system, [mode.state_dir])
+        try:
+            yield Standalone(state, built.engine, built.progress, loader(system, mode.state_dir), mode, system)
+        finally:
+            built.close()
+
+
+@contextmanager
+def beside(settings: Settings, mode: StandaloneSettings) -> Iterator[tuple[State, Engine]]:
+    """Open the state for reading and its storages, beside a running instance: for `verify` and `doctor`.
+
+    Raises:
+        NotFound: there is no state.
+
+    """
+    system = SystemClock()
+    with State.open_reading(mode.state_dir, system) as state:
+        built = Built(settings, state, system, [mode.state_dir])
+        try:
+            built.engine.storages.load()
+            yield state, built.engine
+        finally:
+            built.close()
