@@ -74,7 +74,7 @@ class Cluster:
         self._start_controllers()
 
     def stop(self) -> None:
-        """End all processes, the newest first, and remove the folder. May be called twice."""
+        """End all processes and remove the folder. May be called twice."""
         if self._admin is not None:
             self._admin.close()
         self._processes.stop_all()

@@ -2,7 +2,9 @@
 
 import itertools
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,18 @@ if TYPE_CHECKING:
     from tests.apiserver import cluster
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
+EVENTUALLY_S = 30.0
+"""How long a controller may take; they need milliseconds, on a busy machine seconds."""
 _numbers = itertools.count(1)
+_pause = threading.Event()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait for what a controller of the cluster does in its own time. Raises AssertionError if it does not."""
+    deadline = time.monotonic() + EVENTUALLY_S
+    while not holds():
+        assert time.monotonic() < deadline, f"it still does not hold after {EVENTUALLY_S:g} s"
+        _pause.wait(0.02)
 
 
 @pytest.fixture(scope="session")

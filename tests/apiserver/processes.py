@@ -13,8 +13,6 @@ from pathlib import Path
 
 READY_S = 60.0
 """How long a process may take to become ready; a fifth of two cores is enough."""
-STOP_S = 5.0
-"""How long a process may take to end when asked; then it is killed."""
 POLL_S = 0.05
 ADDRESS_TRIES = 3
 """Between choosing a free port and listening on it somebody else may take it."""
@@ -82,21 +80,14 @@ class Processes:
         return self._folder / f"{name}.log"
 
     def stop_all(self) -> None:
-        """End all processes, the newest first."""
-        for name in reversed(list(self._running)):
-            process = self._running.pop(name)
-            _signal(process, signal.SIGTERM)
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                _signal(process, signal.SIGKILL)
-                process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+        """Kill all processes: what they store is thrown away, and asked to end an API server takes seconds."""
+        for process in self._running.values():
+            if process.poll() is None:  # after that the number may be another's
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        for process in self._running.values():
+            process.wait()
+        self._running.clear()
 
 
 def _free_port() -> int:
