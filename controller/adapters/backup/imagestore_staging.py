@@ -232,10 +232,10 @@ class StagingRoom:
             return swept
 
     def untouched_for(self, room: Directory, entries: list[str]) -> timedelta:
-        """Return for how long the youngest of `entries` was not written to."""
+        """Return for how long the youngest of `entries` was not written to; never negative, as clocks differ."""
         changed = [info.st_mtime for info in map(room.stat, entries) if info is not None]
         youngest = datetime.fromtimestamp(max(changed, default=0), tz=UTC)
-        return self._clock.now() - youngest
+        return max(self._clock.now() - youngest, timedelta(0))
 
     def _require_space(self, room: Directory, size_hint: int | None) -> None:
         available = room.available_bytes()
