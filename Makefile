@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench lint format lock clean
+.PHONY: help demo test test-slow bench kube-assets lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,13 +13,14 @@ TEST_COMMANDS := nginx=nginx-light qemu-img=qemu-utils xz=xz-utils zstd=zstd cur
 BENCH_COMMANDS := $(TEST_COMMANDS) aria2c=aria2
 
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## fetch, prove and place real bootable images, from this machine's Debian packages
 	@$(BIN)/python -m manifests.demo
 
 test: $(VENV)/.dev ## the whole suite but the slow tests; ARGS="-k name -x" goes to pytest
 	@sh .ci/system-packages "tests need them" $(TEST_COMMANDS)
+	@[ "$(CI)" != true ] || $(MAKE) --no-print-directory kube-assets
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.dev ## the tests marked slow: minutes
@@ -29,6 +30,10 @@ test-slow: $(VENV)/.dev ## the tests marked slow: minutes
 bench: $(VENV)/.dev ## measure, print one table, keep it in tests/bench/README.md; ARGS="--scale 0.01 a c" to choose
 	@sh .ci/system-packages "the benchmark compares with them" $(BENCH_COMMANDS)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+kube-assets: $(VENV)/.dev ## build the API server that some tests talk to, once: 15 minutes of CPU, kept in ~/.cache
+	@sh .ci/system-packages "the tests' API server keeps its data there" etcd=etcd-server
+	@$(BIN)/python -m tests.apiserver.assets
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import rule
 	@$(BIN)/ruff check .

@@ -20,7 +20,7 @@ def measure(space: Workspace, report: Report) -> None:
     costs = cost.interleave(
         {
             "goldmaster apply": space.applying(space.manifest("a", "a.raw")),
-            "the transfer alone": lambda: cost.run([*alone, str(space.fresh())], ROOT),
+            "the transfer alone": lambda: cost.run([*alone, str(space.fresh())], ROOT, log=space.folder / "alone.log"),
             "curl -o": space.shell(f"curl -sSf -o image {url}"),
             "aria2c -x1": space.shell(f"{aria2c} -x1 -s1 -o image {url}"),
             "aria2c -x4": space.shell(f"{aria2c} -x4 -s4 -k1M -o image {url}"),
