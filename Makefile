@@ -49,7 +49,7 @@ lock: ## choose the newest versions anew and write them to .ci/constraints.txt
 	@rm -rf $(VENV)-lock
 	@$$(PYTHON="$(PYTHON)" sh .ci/find-python) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' hatchling editables
-	@{ sed -n '/^#/p' $(LOCK); $(VENV)-lock/bin/pip freeze --exclude-editable; } > $(LOCK).new
+	@{ sed -n '/^#/p' $(LOCK); $(VENV)-lock/bin/pip freeze --exclude-editable | LC_ALL=C sort -f; } > $(LOCK).new
 	@mv $(LOCK).new $(LOCK)
 	@rm -rf $(VENV)-lock
 
