@@ -120,7 +120,14 @@ def _defaulted(value: object, schema: Document) -> object:
         return copy
     if isinstance(value, list):
         return [_defaulted(item, schema.get("items", {})) for item in value]
+    if isinstance(value, float) and value.is_integer() and _takes_integers(schema):
+        return int(value)
     return value
+
+
+def _takes_integers(schema: Document) -> bool:
+    """Whether 1.0 is 1 here, as it is on an API server."""
+    return schema.get("type") == "integer" or bool(schema.get("x-kubernetes-int-or-string"))
 
 
 def translate(structural: Document) -> dict[str, Any]:
