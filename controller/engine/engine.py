@@ -51,7 +51,7 @@ class Engine:
     def probe_storages(self) -> None:
         """Open and probe every storage, in this thread."""
         for key in self._resources.keys(Kind.BACKUP_STORAGE):
-            self._pass(key)
+            self.do(key)
 
     def start(self) -> None:
         """Probe the storages, ask for a look at every image, and start the workers."""
@@ -76,11 +76,12 @@ class Engine:
     def _work(self) -> None:
         while (key := self.queue.get()) is not None:
             try:
-                self._pass(key)
+                self.do(key)
             finally:
                 self.queue.done(key)
 
-    def _pass(self, key: Key) -> None:
+    def do(self, key: Key) -> None:
+        """Do one pass over a key, in this thread. Never raises: a bug of ours is logged and the key looked at again."""
         try:
             if key.kind is Kind.BACKUP_STORAGE:
                 if self.storages.reconcile(key):

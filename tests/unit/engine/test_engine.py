@@ -1,0 +1,368 @@
+"""The engine over fakes: what is written, what is on the storages, and what happens when a step fails."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from controller import errors
+from controller.engine.doctor import diagnose
+from controller.engine.engine import Engine
+from controller.engine.reconcile import Outcome
+from controller.engine.storages import OpenStorage
+from controller.engine.verify import verify_image
+from controller.model import conditions
+from controller.model.backup_storage import Capacity, StorageStatus
+from controller.model.conditions import ConditionType
+from controller.model.image import Phase, RefStatus
+from controller.model.resource import Image, Key, Kind
+from controller.model.transfer import Failure
+from controller.reasons import Reason
+from controller.settings import EngineSettings, TransferSettings
+from tests.fakes.backup_storage import FakeBackupStorage, FakeStorageFactory
+from tests.fakes.clock import FakeClock
+from tests.fakes.resources import FakeResources
+from tests.fakes.transfers import FakeTransfers, content_of
+
+URL = "http://images.example/a"
+DATA = b"golden" * 100
+IMAGE = Key(Kind.IMAGE, "default", "img")
+STORE = Key(Kind.BACKUP_STORAGE, "", "s1")
+
+
+class Bench:
+    """An engine whose passes the test drives by hand."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.resources = FakeResources(self.clock)
+        self.factory = FakeStorageFactory(self.clock)
+        self.passes: list[tuple[Key, Outcome]] = []
+        self.engine = Engine(
+            self.resources,
+            self.factory,
+            lambda on_change: FakeTransfers(self.factory, on_change),
+            self.clock,
+            EngineSettings(),
+            TransferSettings(),
+            on_pass=lambda key, outcome: self.passes.append((key, outcome)),
+        )
+        assert isinstance(self.engine.transfers, FakeTransfers)
+        self.transfers = self.engine.transfers
+        self.transfers.sources[URL] = DATA
+        self.storage("s1")
+        self.resources.put(IMAGE, {"url": URL})
+
+    def storage(self, name: str) -> None:
+        spec = {"type": "ImageStore", "imageStore": {"path": f"/{name}"}, "reservedCapacity": "0"}
+        self.resources.put(Key(Kind.BACKUP_STORAGE, "", name), spec)
+
+    def work(self, *, limit: int = 50) -> None:
+        """Do every pass that is due now."""
+        for _ in range(limit):
+            if (key := self.engine.queue.get(0)) is None:
+                return
+            self.engine.do(key)
+            self.engine.queue.done(key)
+        raise AssertionError("the queue does not run dry")
+
+    def converge(self) -> None:
+        """Probe, look at every image, let transfers end well."""
+        self.engine.probe_storages()
+        self.engine.enqueue(self.resources.keys(Kind.IMAGE))
+        for _ in range(4):
+            self.work()
+            self.transfers.finish()
+
+    def image(self) -> Image:
+        found = self.resources.image(IMAGE)
+        assert found is not None
+        return found
+
+    def store(self, name: str = "s1") -> FakeBackupStorage:
+        found = next(storage for storage in self.engine.storages.all() if storage.name == name)
+        assert isinstance(found.adapter, FakeBackupStorage)
+        return found.adapter
+
+    def says(self, kind: ConditionType) -> bool:
+        return conditions.is_true(self.image().status.conditions, kind)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.engine.stop()
+
+
+def test_an_image_becomes_ready_with_one_status_write(bench: Bench) -> None:
+    bench.engine.probe_storages()
+    before = bench.resources.writes
+    bench.converge()
+    assert bench.says(ConditionType.READY)
+    assert bench.resources.writes == before + 1
+    assert bench.image().status.refs[0].install_path.startswith("zstore://")
+    assert not bench.transfers.owned(bench.image().meta.uid), "a finished transfer is forgotten"
+
+
+def test_looking_again_at_a_ready_image_writes_nothing(bench: Bench) -> None:
+    bench.converge()
+    writes, image = bench.resources.writes, bench.image()
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert bench.resources.writes == writes
+    assert bench.image() == image
+
+
+def test_a_conflict_looks_again_and_converges(bench: Bench) -> None:
+    bench.engine.probe_storages()
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    bench.transfers.finish()
+    plain = bench.resources.write_image_status
+    raced = iter([True])
+
+    def raced_write(image: Image, status: object) -> Image:
+        if next(raced, False):
+            bench.resources.ask_again(IMAGE)
+        return plain(image, status)  # type: ignore[arg-type]
+
+    bench.resources.write_image_status = raced_write  # type: ignore[method-assign]
+    bench.work()
+    assert not bench.says(ConditionType.READY)
+    bench.clock.advance(timedelta(seconds=1))
+    bench.work()
+    assert bench.says(ConditionType.READY)
+    assert len(bench.transfers.started) == 1
+
+
+def test_a_storage_that_fails_in_the_middle_of_a_pass_is_probed_and_the_image_looked_at_again(bench: Bench) -> None:
+    bench.engine.probe_storages()
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    bench.transfers.finish()
+    bench.store().faults.unreachable = True
+    bench.work()
+    storage = bench.resources.storage(STORE)
+    assert storage is not None
+    assert storage.status.status is StorageStatus.DISCONNECTED
+    bench.store().faults.unreachable = False
+    bench.clock.advance(timedelta(seconds=61))
+    bench.work()
+    assert bench.says(ConditionType.READY)
+    assert len(bench.transfers.started) == 1
+
+
+def test_no_space_for_a_claim_is_tried_again(bench: Bench) -> None:
+    bench.engine.probe_storages()
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    bench.transfers.finish()
+    bench.store().faults.full = True
+    bench.work()
+    assert not bench.says(ConditionType.READY)
+    bench.store().faults.full = False
+    bench.clock.advance(timedelta(seconds=11))
+    bench.work()
+    assert bench.says(ConditionType.READY)
+
+
+def test_a_bug_of_ours_is_logged_and_the_key_looked_at_again(bench: Bench) -> None:
+    bench.engine.probe_storages()
+    broken = iter([True])
+    plain = bench.resources.image
+
+    def buggy(key: Key) -> Image | None:
+        if next(broken, False):
+            raise ZeroDivisionError
+        return plain(key)
+
+    bench.resources.image = buggy  # type: ignore[method-assign]
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert not bench.transfers.started
+    bench.clock.advance(timedelta(seconds=31))
+    bench.work()
+    assert bench.transfers.started
+
+
+def test_a_failed_transfer_shows_in_the_status_and_is_forgotten(bench: Bench) -> None:
+    bench.engine.probe_storages()
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    bench.transfers.finish(Failure(Reason.SOURCE_NOT_FOUND, "404 Not Found", terminal=True))
+    bench.work()
+    assert bench.image().status.phase is Phase.FAILED
+    assert not bench.transfers.owned(bench.image().meta.uid)
+
+
+def test_a_storage_that_goes_away_and_comes_back_moves_no_byte(bench: Bench) -> None:
+    bench.converge()
+    bench.store().faults.unreachable = True
+    bench.clock.advance(timedelta(seconds=61))
+    bench.work()
+    assert bench.image().status.refs[0].status is RefStatus.UNKNOWN
+    assert not bench.says(ConditionType.READY)
+    bench.store().faults.unreachable = False
+    bench.clock.advance(timedelta(seconds=61))
+    bench.work()
+    assert bench.says(ConditionType.READY)
+    assert len(bench.transfers.started) == 1
+    assert bench.store().counts.published == 1
+
+
+def test_a_second_image_of_the_same_source_shares_the_transfer(bench: Bench) -> None:
+    other = Key(Kind.IMAGE, "default", "other")
+    bench.resources.put(other, {"url": URL})
+    bench.converge()
+    found = bench.resources.image(other)
+    assert found is not None
+    assert conditions.is_true(found.status.conditions, ConditionType.READY)
+    assert bench.says(ConditionType.READY)
+    assert len(bench.transfers.started) == 1
+    assert len(list(bench.store().claims())) == 2
+
+
+def test_deletion_leaves_nothing(bench: Bench) -> None:
+    bench.converge()
+    bench.resources.remove(IMAGE)
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert bench.resources.image(IMAGE) is None
+    assert not list(bench.store().claims())
+    assert bench.store().find(content_of(DATA).sha256) is None
+    assert bench.passes[-1][1].gone
+
+
+def test_a_key_of_a_vanished_object_is_a_pass_over_nothing(bench: Bench) -> None:
+    bench.engine.enqueue([Key(Kind.IMAGE, "default", "nobody")])
+    bench.work()
+    assert bench.passes[-1][1] == Outcome(None, gone=True)
+
+
+def test_a_storage_in_deletion_serves_until_no_image_is_on_it(bench: Bench) -> None:
+    bench.converge()
+    bench.resources.remove(STORE)
+    bench.engine.queue.add(STORE)
+    bench.work()
+    assert bench.resources.storage(STORE) is not None
+    bench.resources.remove(IMAGE)
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    bench.engine.queue.add(STORE)
+    bench.work()
+    assert bench.resources.storage(STORE) is None
+    assert bench.engine.storages.all() == ()
+    with pytest.raises(errors.StorageUnavailable, match="not known"):
+        bench.engine.storages.by_uuid("0" * 32)
+
+
+def test_a_storage_that_vanished_is_forgotten_and_wakes_the_images(bench: Bench) -> None:
+    bench.converge()
+    seen: list[OpenStorage] = []
+    bench.engine.storages._on_change = seen.append
+    bench.resources._objects.pop(STORE)
+    bench.engine.queue.add(STORE)
+    bench.work()
+    assert [storage.name for storage in seen] == ["s1"]
+
+
+def test_a_storage_that_once_answered_is_never_made_anew(bench: Bench) -> None:
+    """An export that is not mounted is an empty directory: it must not become an empty store."""
+    asked: list[bool] = []
+    plain = FakeBackupStorage.probe
+    bench.engine.storages.load()
+    store = bench.store()
+
+    def probe(*, create: bool = True) -> Capacity:
+        asked.append(create)
+        return plain(store, create=create)
+
+    store.probe = probe  # type: ignore[method-assign]
+    bench.engine.probe_storages()
+    bench.engine.probe_storages()
+    assert asked == [True, False]
+
+
+def test_workers_take_keys_until_stopped() -> None:
+    bench = Bench()
+    looked = threading.Event()
+    bench.engine._on_pass = lambda _key, _outcome: looked.set()
+    bench.engine.start()
+    try:
+        assert looked.wait(10)
+    finally:
+        bench.engine.stop()
+    assert bench.transfers.started
+
+
+def test_verify_reads_the_bytes_and_quarantines_what_is_wrong(bench: Bench) -> None:
+    bench.converge()
+    (good,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    assert good.problem == ""
+    assert good.got == content_of(DATA).sha256
+    held = next(iter(bench.store().objects.values()))
+    held.data[0] ^= 1
+    (kept,) = verify_image(bench.image(), bench.engine.storages, quarantine=False)
+    assert kept.damaged
+    assert "expected sha256:" in kept.problem
+    (bad,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    assert "quarantined" in bad.problem
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert not bench.says(ConditionType.READY), "a Ready ref never stays on wrong bytes"
+    bench.transfers.finish()
+    bench.work()
+    assert bench.says(ConditionType.READY)
+
+
+def test_verify_tells_unreachable_from_damaged(bench: Bench) -> None:
+    assert list(verify_image(bench.image(), bench.engine.storages, quarantine=True)) == []
+    bench.converge()
+    bench.store().faults.unreachable = True
+    (verdict,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    assert verdict.problem
+    assert not verdict.damaged
+    bench.store().faults.unreachable = False
+    bench.store().faults.damaged_reads = True
+    (verdict,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    assert verdict.damaged
+
+
+def test_doctor_finds_nothing_where_nothing_is_wrong(bench: Bench) -> None:
+    bench.converge()
+    assert list(diagnose(bench.resources, bench.engine.storages, repair=False, running=False)) == []
+
+
+def test_doctor_names_claims_of_unknown_images_and_never_drops_them(bench: Bench) -> None:
+    bench.converge()
+    bench.resources._objects.pop(IMAGE)
+    (found,) = diagnose(bench.resources, bench.engine.storages, repair=True, running=False)
+    assert found.finding.code == "foreign-claim"
+    assert not found.mended
+    assert len(list(bench.store().claims())) == 1
+
+
+def test_doctor_names_refs_without_a_claim_and_storages_that_do_not_answer(bench: Bench) -> None:
+    bench.converge()
+    uuid = bench.image().status.uuid
+    assert uuid is not None
+    bench.store().unlink(uuid, content_of(DATA).sha256)
+    codes = [
+        found.finding.code for found in diagnose(bench.resources, bench.engine.storages, repair=False, running=True)
+    ]
+    assert codes == ["ref-without-claim"]
+    bench.store().faults.unreachable = True
+    codes = [
+        found.finding.code for found in diagnose(bench.resources, bench.engine.storages, repair=False, running=True)
+    ]
+    assert codes == ["unreachable"]
+
+
+def test_doctor_names_refs_to_a_storage_that_is_gone(bench: Bench) -> None:
+    bench.converge()
+    bench.resources._objects.pop(STORE)
+    bench.engine.storages._open.clear()
+    (found,) = diagnose(bench.resources, bench.engine.storages, repair=False, running=False)
+    assert found.finding.code == "ref-to-nowhere"
