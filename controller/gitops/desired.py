@@ -132,7 +132,7 @@ def _claimed_elsewhere(
 
 
 def _forbidden(key: Key, old: Known | None, manifest: Wanted, transition: Transition) -> list[Problem]:
-    if old is None:
+    if old is None or old.spec == manifest.spec_json:
         return []
     return [
         Problem(manifest.file, manifest.line, path, message, str(key))

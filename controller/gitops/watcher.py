@@ -42,9 +42,9 @@ class Watcher:
         self._changed = changed
         self._scan_interval_s = scan_interval_s
         self._quiet_s = quiet_s
-        self._handler = _Handler(self._paths, os.path.realpath(ignore) if ignore else None)
+        self._handler = _Handler(os.path.realpath(ignore) if ignore else None)
         self._stop = threading.Event()
-        self._watched: dict[str, tuple[int, int] | None] = {}
+        self._watched: dict[str, tuple[int, int] | None] | None = None
         self._observer: BaseObserver | None = None
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
@@ -75,32 +75,31 @@ class Watcher:
         """Wait until the events stop."""
         for _ in range(max(int(MAX_DELAY_S / self._quiet_s), 1)):
             self._handler.wake.clear()
-            if self._stop.is_set() or not self._handler.wake.wait(self._quiet_s):
+            if self._stop.wait(self._quiet_s) or not self._handler.wake.is_set():
                 return
 
     def _watch(self) -> None:
-        """Watch each path and the directory that holds it; anew where another file or directory took the place of one."""
+        """Watch each path and the directory that holds it; anew where something took the place of one."""
         now = {path: _identity(path) for path in self._paths}
-        if self._observer is not None and now == self._watched:
+        if now == self._watched:
             return
         self._unwatch()
-        observer = Observer()
-        wanted: dict[str, bool] = {}
-        for path in self._paths:
-            wanted.setdefault(os.path.dirname(path), False)
-            if os.path.isdir(path):
-                wanted[os.path.realpath(path)] = True
+        self._watched = now
+        self._handler.follow(self._paths)
+        wanted = {os.path.dirname(path): False for path in self._paths}
+        wanted |= {os.path.realpath(path): True for path in self._paths if os.path.isdir(path)}
+        try:
+            self._observer = Observer()
+            self._observer.start()
+        except OSError as exc:
+            _refused(", ".join(self._paths), exc)
+            return
+        # scheduled only once it runs: watchdog leaks a thread where a watch fails while it starts
         for place, recursive in wanted.items():
             try:
-                observer.schedule(self._handler, place, recursive=recursive)
+                self._observer.schedule(self._handler, place, recursive=recursive)
             except OSError as exc:
-                log.warning("watch.refused", path=place, message=f"{exc.strerror}; relying on periodic scans")
-        try:
-            observer.start()
-        except OSError as exc:
-            log.warning("watch.refused", path=str(self._paths), message=f"{exc.strerror}; relying on periodic scans")
-            return
-        self._observer, self._watched = observer, now
+                _refused(place, exc)
 
     def _unwatch(self) -> None:
         if self._observer is not None:
@@ -112,10 +111,14 @@ class Watcher:
 class _Handler(events.FileSystemEventHandler):
     """Sets `wake` where an event may concern a manifest."""
 
-    def __init__(self, paths: Sequence[str], ignore: str | None) -> None:
+    def __init__(self, ignore: str | None) -> None:
         self.wake = threading.Event()
-        self._roots = {root for path in paths for root in (path, os.path.realpath(path))}
+        self._roots: frozenset[str] = frozenset()
         self._ignore = ignore
+
+    def follow(self, paths: Sequence[str]) -> None:
+        """Take these for the roots, under their own names and where they lead."""
+        self._roots = frozenset(root for path in paths for root in (path, os.path.realpath(path)))
 
     def on_any_event(self, event: events.FileSystemEvent) -> None:
         # opening and reading are events too, and reading is what follows a wake
@@ -135,6 +138,10 @@ class _Handler(events.FileSystemEventHandler):
                 # hidden files are not manifests; but a mounted ConfigMap changes by moving `..data`
                 return not any(part.startswith(".") and not part.startswith("..") for part in parts)
         return False
+
+
+def _refused(place: str, exc: OSError) -> None:
+    log.warning("watch.refused", path=place, message=f"{exc.strerror}; relying on periodic scans")
 
 
 def _identity(path: str) -> tuple[int, int] | None:
