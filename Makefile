@@ -20,11 +20,12 @@ demo: $(VENV)/.runtime ## fetch, prove and place real bootable images, from this
 
 test: $(VENV)/.dev ## the whole suite but the slow tests; ARGS="-k name -x" goes to pytest
 	@sh .ci/system-packages "tests need them" $(TEST_COMMANDS)
-	@[ "$(CI)" != true ] || $(MAKE) --no-print-directory kube-assets
+	@$(MAKE) --no-print-directory kube-assets KUBE_ASSETS=--optional
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.dev ## the tests marked slow: minutes
 	@sh .ci/system-packages "tests need them" $(TEST_COMMANDS)
+	@$(MAKE) --no-print-directory kube-assets KUBE_ASSETS=--optional
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 bench: $(VENV)/.dev ## measure, print one table, keep it in tests/bench/README.md; ARGS="--scale 0.01 a c" to choose
@@ -33,7 +34,7 @@ bench: $(VENV)/.dev ## measure, print one table, keep it in tests/bench/README.m
 
 kube-assets: $(VENV)/.dev ## build the API server that some tests talk to, once: 15 minutes of CPU, kept in ~/.cache
 	@sh .ci/system-packages "the tests' API server keeps its data there" etcd=etcd-server
-	@$(BIN)/python -m tests.apiserver.assets
+	@$(BIN)/python -m tests.apiserver.assets $(KUBE_ASSETS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import rule
 	@$(BIN)/ruff check .

