@@ -43,6 +43,11 @@ def _backoff_grows(retry: Document) -> bool:
     return quantity.parse_duration(retry["initialBackoff"]) <= quantity.parse_duration(retry["maxBackoff"])
 
 
+def _climbs_no_path(url: str) -> bool:
+    plain = url.replace("%2e", ".").replace("%2E", ".") + "/"
+    return url.startswith("http") or "/../" not in plain
+
+
 def _plain_segments(path: str) -> bool:
     return "/../" not in f"{path}/" and "/./" not in f"{path}/" and "//" not in path
 
@@ -67,6 +72,7 @@ RULES: dict[Kind, tuple[Rule, ...]] = {
             lambda spec: not (spec.get("bootMode") == "Legacy" and spec["architecture"] == "aarch64"),
             ("bootMode",),
         ),
+        Rule(("spec", "url"), "a file URL has no .. in it", _climbs_no_path),
         Rule(("spec", "retry"), "initialBackoff is at most maxBackoff", _backoff_grows, ("initialBackoff",)),
         Rule(("spec", "retry", "initialBackoff"), "must be from 1s to 24h", _within("1s", "24h")),
         Rule(("spec", "retry", "maxBackoff"), "must be from 1s to 24h", _within("1s", "24h")),

@@ -287,7 +287,10 @@ CONTENT = Content(
     size_bytes=5,
     virtual_size_bytes=10,
     format=Format.VMDK,
-    source_digests=tuple(Digest(algorithm, "c" * algorithm.hex_digits) for algorithm in Algorithm),
+    source_digests=tuple(
+        Digest(algorithm, "c" * algorithm.hex_digits)
+        for algorithm in (Algorithm.SHA256, Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA512)
+    ),
 )
 READY = Condition(ConditionType.READY, False, Reason.NO_SPACE, "full", 3, NOW)
 FULL_STATUS = ImageStatus(
@@ -348,6 +351,10 @@ def test_what_is_served_is_repeated_where_people_look() -> None:
 def test_percent_is_rounded_down_and_never_above_100(progress: tuple[int, int | None], percent: int | None) -> None:
     written = manifest.image_status_to_dict(ImageStatus(progress=Progress(*progress)))
     assert written["progress"].get("percent") == percent
+
+
+def test_four_source_digests_come_back_sha256_first() -> None:
+    assert manifest.image_status_from_dict(manifest.image_status_to_dict(FULL_STATUS)) == FULL_STATUS
 
 
 def test_an_untouched_status_is_small() -> None:
