@@ -6,6 +6,9 @@ from pathlib import Path
 
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.clock import SystemClock
+from controller.adapters.sources.address_policy import AddressPolicy
+from controller.adapters.sources.file import FileSource
+from controller.adapters.sources.http import HttpSource
 from controller.adapters.sources.router import SourceRouter
 from controller.engine.engine import Engine
 from controller.engine.transfers import EmbeddedTransfers
@@ -15,7 +18,7 @@ from controller.gitops.loader import Loader
 from controller.gitops.loop import Progress, Standalone
 from controller.gitops.state import State
 from controller.ports import Clock, Resources
-from controller.settings import Settings, StandaloneSettings
+from controller.settings import Settings, SourceSettings, StandaloneSettings
 
 CLOSE_WITHIN_S = 30.0
 """Seconds that running transfers get to leave a resumable partial behind."""
@@ -28,7 +31,7 @@ class Built:
         self.progress = Progress()
         self._transfers: EmbeddedTransfers | None = None
         factory = BackupStorages(clock)
-        source = SourceRouter.of(settings.source, clock, forbidden_paths=tuple(forbidden))
+        source = sources(settings.source, clock, forbidden)
 
         def transfers(on_change: Callable[[str, frozenset[str]], None]) -> EmbeddedTransfers:
             self._transfers = EmbeddedTransfers(
@@ -45,6 +48,14 @@ class Built:
         ended = self._transfers.close(CLOSE_WITHIN_S) if self._transfers else True
         self.engine.stop()
         return ended
+
+
+def sources(settings: SourceSettings, clock: Clock, forbidden: Sequence[Path]) -> SourceRouter:
+    """Return what answers for http, https and file. `forbidden`: directories that no file URL may read."""
+    http = HttpSource(AddressPolicy(settings.allowed_networks), clock)
+    return SourceRouter(
+        {"http": http, "https": http, "file": FileSource(settings.allowed_paths, clock, forbidden_paths=forbidden)}
+    )
 
 
 def loader(clock: Clock, state_dir: Path | None = None) -> Loader:

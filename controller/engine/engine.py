@@ -9,12 +9,15 @@ from controller.engine.queue import KeyedQueue
 from controller.engine.reconcile import ImageReconciler, Outcome
 from controller.engine.storages import OpenStorage, Storages
 from controller.model.resource import Key, Kind
+from controller.model.transfer import Running
 from controller.plan.observed import Limits
 from controller.ports import Clock, Resources, StorageFactory, Transfers
 from controller.settings import EngineSettings, TransferSettings
 
 log = structlog.get_logger()
 
+STARTED_SOON_S = 1.0
+"""Seconds until an image whose transfer began is looked at: most small ones are through by then."""
 BUG_BACKOFF_S = 30.0
 """Seconds until a key is looked at again whose pass ended with a bug of ours."""
 
@@ -102,10 +105,12 @@ class Engine:
             self.queue.add_after(key, BUG_BACKOFF_S)
 
     def _transfer_changed(self, transfer: str, owners: frozenset[str]) -> None:
-        log.debug("transfer.changed", key=transfer)
+        """One that ended is looked at at once, one that began only if it does not end soon: a write less."""
+        running = isinstance(self.transfers.state(transfer), Running)
         with self._lock:
             keys = [self._uids[owner] for owner in owners if owner in self._uids]
-        self.enqueue(keys)
+        for key in keys:
+            self.queue.add_after(key, STARTED_SOON_S if running else 0)
 
     def _storage_changed(self, storage: OpenStorage) -> None:
         log.debug("storage.wakes_images", storage=storage.name)

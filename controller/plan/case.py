@@ -138,6 +138,8 @@ class Case:
         fetched = self.observed.transfers.get(self.key())
         if isinstance(fetched, Placed):
             finding = replace(finding, served_by=fetched.served_by)
+        if finding.stalled:
+            trouble = dict.fromkeys((storage.uuid for storage in self.choice.targets), finding.reason) | (trouble or {})
         refs = status.refs(image, self.choice.targets, current, trouble or {}, now=self.now)
         built = status.build(image, finding, current=current, available=served, refs=refs, uuid=self.uuid, now=self.now)
         return Plan(built, finding.message, effects=effects, after=after, requeue=requeue)
