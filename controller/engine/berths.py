@@ -131,9 +131,14 @@ def read_records(request: TransferRequest, berths: Iterable[Berth]) -> None:
 
 
 def _reopen(berth: Berth, name: str, record: ResumeRecord, offset: int) -> StagedFile | None:
-    """Open the partial cut to `offset`. None: the storage failed, or the file is shorter than its record promises."""
+    """Open the partial cut to `offset`, and its record with it.
+
+    None: the storage failed, or the file is shorter than its record promises.
+    """
     rest = None if record.total_bytes is None else record.total_bytes - offset
+    record = replace(record, durable_bytes=offset)
     try:
+        berth.storage.save_resume_record(name, record)  # before the bytes that it promises are cut off
         staged = berth.storage.stage(name, keep_bytes=offset, size_hint=rest)
         if staged.written_bytes == offset:
             return staged

@@ -306,6 +306,8 @@ class OnePass:
     def close(self) -> None:
         """Let go of everything; discard every partial that was not published or kept."""
         self._abandon_rings()
+        for ring in self._rings():
+            ring.release()
         if self._intake is not None:
             self._intake.close()
         staged: list[StagedFile | None] = [berth.staged for berth in self._berths]

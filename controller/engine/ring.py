@@ -101,6 +101,12 @@ class Ring:
         elif flush is not None:
             self._consume_held([flush])
 
+    def release(self) -> None:
+        """Give the memory back now, not when the garbage collector comes by. After `finish` or `abandon`."""
+        self._sinks, self._held = (), None
+        self._inboxes.clear()
+        self._free = queue.SimpleQueue()
+
     def _consume_held(self, sinks: Sequence[Sink]) -> None:
         held, self._held = self._held, None
         if held is not None:

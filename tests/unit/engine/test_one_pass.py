@@ -16,7 +16,7 @@ from controller.reasons import Reason
 from tests.unit.engine import transfer_world as world
 from tests.unit.engine.transfer_world import KIB, ScriptedSource, Storages
 
-IMAGE = random.Random(7).randbytes(700 * KIB + 13)
+IMAGE = random.Random(7).randbytes(700 * KIB + 512)
 SMALL = random.Random(8).randbytes(20 * KIB)
 
 
@@ -117,7 +117,7 @@ def test_a_source_that_is_too_large_leaves_nothing() -> None:
 
 def test_what_is_not_an_image_stops_the_download_early_and_leaves_nothing() -> None:
     storages = world.storages("a", "b")
-    source = ScriptedSource(b"<html><title>Please log in</title>" + IMAGE)
+    source = ScriptedSource(b"<html><title>Please log in</title>" * 20000)
     broken(run(world.request("a", "b"), source, storages), Reason.FORMAT_REJECTED, terminal=True)
     assert source.sent_bytes <= 3 * world.PACE.buffer_bytes
     assert not any(storages.leftovers().values())

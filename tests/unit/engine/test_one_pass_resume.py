@@ -17,8 +17,8 @@ from controller.model.transfer import Broken, Placed, TransferRequest
 from tests.unit.engine import transfer_world as world
 from tests.unit.engine.transfer_world import KIB, ScriptedSource, Storages
 
-IMAGE = random.Random(7).randbytes(700 * KIB + 13)
-OTHER = random.Random(9).randbytes(700 * KIB + 13)
+IMAGE = random.Random(7).randbytes(700 * KIB + 512)
+OTHER = random.Random(9).randbytes(700 * KIB + 512)
 PACKED = gzip.compress(IMAGE, mtime=0)
 BLOCK = world.PACE.slice_bytes + PAGE
 """What one interruption may cost at the most: a slice in flight, and the cut to whole pages."""

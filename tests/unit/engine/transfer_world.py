@@ -154,7 +154,7 @@ class MemoryStorage:
         """What a power cut leaves: only what was synced; of the rest, nothing."""
         self.staged = {name: bytearray(data) for name, data in self.durable.items()}
 
-    def probe(self) -> Capacity:
+    def probe(self, *, create: bool = True) -> Capacity:
         return Capacity(2**40, 2**40)
 
     def stage(self, name: str, *, keep_bytes: int, size_hint: int | None) -> MemoryStaged:
