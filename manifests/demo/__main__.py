@@ -8,8 +8,6 @@ from string import Template
 from manifests.demo import debian, server
 
 ROOT = Path(__file__).parents[2]
-DEMO = ROOT / ".demo"
-IMAGES, MANIFESTS, STATE = DEMO / "images", DEMO / "manifests", DEMO / "state"
 TEMPLATE = Path(__file__).with_name("images.yaml.in")
 GOLDMASTER = ".venv/bin/goldmaster"
 APPLY = [GOLDMASTER, "apply", ".demo/manifests", "--state", ".demo/state", "--allow-network", "127.0.0.0/8"]
@@ -20,43 +18,45 @@ NEXT = (
 )
 
 
-def main() -> int:
-    """Run the demo; return its exit code, which is that of `goldmaster apply` where that fails."""
+def main(root: Path = ROOT) -> int:
+    """Run the demo in a checkout; return its exit code, which is that of `goldmaster apply` where that fails."""
+    images = root / ".demo" / "images"
     try:
-        debian.prepare(IMAGES, DEMO / "work")
+        debian.prepare(images, root / ".demo" / "work")
     except debian.Unavailable as refusal:
         print(refusal, file=sys.stderr)
         return 1
-    with server.ImageServer(IMAGES) as images:
-        write_manifests(images.url)
-        print(f"Serving {IMAGES.relative_to(ROOT)} at {images.url}, at most {server.BYTES_PER_SECOND >> 20} MiB/s\n")
-        if code := run(APPLY):
+    with server.ImageServer(images) as serving:
+        write_manifests(root / ".demo" / "manifests", images, serving.url)
+        print(f"Serving .demo/images at {serving.url}, at most {server.BYTES_PER_SECOND >> 20} MiB/s\n")
+        if code := run(APPLY, root):
             return code
-        print(f"\nThe server sent {images.bytes_sent:,} bytes.")
+        print(f"\nThe server sent {serving.bytes_sent:,} bytes.\n")
     for verb in (["get", "images"], ["inventory"]):
-        if code := run([GOLDMASTER, *verb, "--state", ".demo/state"]):
+        if code := run([GOLDMASTER, *verb, "--state", ".demo/state"], root):
             return code
-    print("\nTry next:")
+        print()
+    print("Try next:")
     for what, command in NEXT:
         print(f"  # {what}\n  {command}")
     return 0
 
 
-def run(command: list[str]) -> int:
+def run(command: list[str], root: Path) -> int:
     """Show a command, run it in the checkout with this terminal, and return its exit code."""
     print(f"$ {' '.join(command)}", flush=True)
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    return subprocess.run(command, cwd=root, check=False).returncode
 
 
-def write_manifests(url: str) -> None:
+def write_manifests(folder: Path, images: Path, url: str) -> None:
     """Fill the template in; a file that would not change is not touched."""
     checksums = {
-        origin.image.partition(".")[0].replace("-", "_"): server.file_sha256(IMAGES / origin.image)
+        origin.image.partition(".")[0].replace("-", "_"): server.file_sha256(images / origin.image)
         for origin in debian.ORIGINS
     }
     text = Template(TEMPLATE.read_text()).substitute(checksums, server=url)
-    target = MANIFESTS / "images.yaml"
-    MANIFESTS.mkdir(parents=True, exist_ok=True)
+    target = folder / "images.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
     if not target.exists() or target.read_text() != text:
         target.write_text(text)
 

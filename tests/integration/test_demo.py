@@ -170,22 +170,19 @@ def test_a_machine_without_apt_is_told(tmp_path: Path, monkeypatch: pytest.Monke
         debian.prepare(tmp_path / "made", tmp_path / "work")
 
 
-def test_manifests_carry_the_checksums_and_are_touched_only_when_they_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo, "IMAGES", tmp_path)
-    monkeypatch.setattr(demo, "MANIFESTS", tmp_path / "manifests")
+def test_manifests_carry_the_checksums_and_are_touched_only_when_they_change(tmp_path: Path) -> None:
     for origin in debian.ORIGINS:
         (tmp_path / origin.image).write_text(origin.image)
-    written = tmp_path / "manifests" / "images.yaml"
-    demo.write_manifests("http://127.0.0.1:1")
+    folder = tmp_path / "manifests"
+    written = folder / "images.yaml"
+    demo.write_manifests(folder, tmp_path, "http://127.0.0.1:1")
     specs = {image["metadata"]["name"]: image["spec"] for image in yaml.safe_load_all(written.read_text())}
     assert specs["ipxe"]["checksum"] == "sha256:" + hashlib.sha256(b"ipxe.iso").hexdigest()
     assert specs["memtest86"]["url"] == "http://127.0.0.1:1/memtest86.iso.xz"
     assert set(specs) == {"ipxe", "grub-rescue", "memtest86"}
 
     os.utime(written, (1, 1))
-    demo.write_manifests("http://127.0.0.1:1")
+    demo.write_manifests(folder, tmp_path, "http://127.0.0.1:1")
     assert written.stat().st_mtime == 1
-    demo.write_manifests("http://127.0.0.1:2")
+    demo.write_manifests(folder, tmp_path, "http://127.0.0.1:2")
     assert written.stat().st_mtime > 1
