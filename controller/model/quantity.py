@@ -61,7 +61,10 @@ def parse_duration(value: str) -> timedelta:
     match = _DURATION.match(value)
     if match is None or not value:
         raise errors.InvalidSpec(f"a duration is written like 90s, 10m or 1h30m, got {value[:40]!r}")
-    return timedelta(hours=int(match[1] or 0), minutes=int(match[2] or 0), seconds=float(match[3] or 0))
+    try:
+        return timedelta(hours=int(match[1] or 0), minutes=int(match[2] or 0), seconds=float(match[3] or 0))
+    except (OverflowError, ValueError) as exc:  # ValueError: more digits than int() takes
+        raise errors.InvalidSpec(f"a duration is at most a few million years, got {value[:40]!r}") from exc
 
 
 def format_duration(value: timedelta) -> str:
