@@ -1,0 +1,302 @@
+"""Standalone mode over real files, a real SQLite state and a real ImageStore: what is there after what a person did."""
+
+import hashlib
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from controller import errors, wiring
+from controller.gitops.loop import Standalone
+from controller.gitops.state import State, Verb
+from controller.model import conditions
+from controller.model.conditions import ConditionType
+from controller.model.resource import Image, Key, Kind
+from controller.reasons import Reason
+from controller.settings import EngineSettings, Settings, SourceSettings, StandaloneSettings
+from tests.fakes import images
+
+WAIT_S = 60.0
+
+
+class House:
+    """A manifest tree, a directory of source files and a state directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.manifests, self.sources, self.state_dir = root / "manifests", root / "sources", root / "state"
+        self.manifests.mkdir()
+        self.sources.mkdir()
+        self.mode = StandaloneSettings(self.state_dir, scan_interval=timedelta(seconds=1))
+        self.settings = Settings(
+            source=SourceSettings(allowed_paths=(self.sources,)),
+            engine=EngineSettings(probe_interval=timedelta(seconds=1)),
+        )
+
+    def source(self, name: str, data: bytes) -> str:
+        (self.sources / name).write_bytes(data)
+        return str(self.sources / name)
+
+    def image(self, name: str, url: str, **spec: object) -> None:
+        lines = [f"  {field}: {value}" for field, value in {"url": url, **spec}.items()]
+        head = ["apiVersion: goldmaster.dev/v1alpha1", "kind: Image", f"metadata: {{name: {name}}}", "spec:"]
+        (self.manifests / f"{name}.yaml").write_text("\n".join(head + lines) + "\n")
+
+    def storage(self, name: str) -> Path:
+        path = self.state_dir.parent / name
+        (self.manifests / f"storage-{name}.yaml").write_text(
+            "apiVersion: goldmaster.dev/v1alpha1\nkind: BackupStorage\n"
+            f"metadata: {{name: {name}}}\n"
+            f"spec: {{type: ImageStore, imageStore: {{path: {path}}}, reservedCapacity: 1Mi}}\n"
+        )
+        return path
+
+    @contextmanager
+    def instance(self) -> Iterator[Standalone]:
+        with wiring.standalone(self.settings, self.mode) as standalone:
+            yield standalone
+
+    def apply(self) -> dict[str, Image]:
+        """Converge once; return the images by name."""
+        with self.instance() as standalone:
+            trees = standalone.load([self.manifests])
+            assert [str(problem) for tree in trees for problem in tree.problems] == []
+            applied = standalone.take(trees)
+            assert applied.problems == ()
+            assert standalone.converge(WAIT_S, threading.Event()).ended
+            return {image.meta.key.name: image for image in standalone.state.images()}
+
+    def objects(self, store: str = "state/storage") -> set[str]:
+        """Return the names of the stored contents, each checked against its bytes."""
+        found = set()
+        for path in (self.state_dir.parent / store / "objects").rglob("*"):
+            if path.is_file() and path.suffix != ".json":
+                assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+                found.add(path.name)
+        return found
+
+    def staged(self) -> list[str]:
+        return sorted(path.name for path in (self.state_dir / "storage" / "staging").iterdir())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def ready(image: Image) -> bool:
+    return conditions.is_true(image.status.conditions, ConditionType.READY)
+
+
+def reason(image: Image) -> Reason:
+    found = conditions.find(image.status.conditions, ConditionType.READY)
+    assert found is not None
+    return found.reason
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+RAW = bytes(range(256)) * 4096
+OTHER = bytes(reversed(range(256))) * 4096
+
+
+def test_a_directory_of_manifests_becomes_verified_images(house: House) -> None:
+    house.image("raw", house.source("a.raw", RAW), format="raw", checksum=f"sha256:{digest(RAW)}")
+    house.image("disk", house.source("a.qcow2", images.qcow2(1 << 30)))
+    found = house.apply()
+    assert all(ready(image) for image in found.values())
+    current = found["disk"].status.current
+    assert current is not None
+    assert current.content.virtual_size_bytes == 1 << 30
+    assert current.content.md5.hex == hashlib.md5(images.qcow2(1 << 30)).hexdigest()
+    assert house.objects() == {digest(RAW), digest(images.qcow2(1 << 30))}
+    assert house.staged() == []
+    path = found["raw"].status.refs[0].install_path.removeprefix("zstore://")
+    assert (house.state_dir / "storage" / "images" / path).read_bytes() == RAW
+
+
+def test_applying_again_changes_nothing(house: House) -> None:
+    house.image("raw", house.source("a.raw", RAW))
+    before = house.apply()
+    (house.sources / "a.raw").unlink()
+    assert house.apply() == before
+
+
+def test_a_wrong_checksum_places_nothing_and_says_both(house: House) -> None:
+    house.image("raw", house.source("a.raw", RAW), checksum=f"sha256:{digest(OTHER)}", retry="{initialBackoff: 1s}")
+    found = house.apply()["raw"]
+    assert reason(found) is Reason.CHECKSUM_MISMATCH
+    message = conditions.find(found.status.conditions, ConditionType.STALLED)
+    assert message is not None
+    assert digest(RAW) in message.message
+    assert digest(OTHER) in message.message
+    assert house.objects() == set()
+    assert house.staged() == []
+
+
+def test_a_changed_source_in_the_manifest_replaces_the_bytes(house: House) -> None:
+    house.image("raw", house.source("a.raw", RAW))
+    house.apply()
+    house.image("raw", house.source("b.raw", OTHER))
+    assert ready(house.apply()["raw"])
+    assert house.objects() == {digest(OTHER)}
+
+
+def test_a_change_that_fails_leaves_the_old_bytes_serving(house: House) -> None:
+    house.image("raw", house.source("a.raw", RAW))
+    house.apply()
+    house.image("raw", str(house.sources / "missing.raw"))
+    found = house.apply()["raw"]
+    assert not ready(found)
+    assert conditions.is_true(found.status.conditions, ConditionType.AVAILABLE)
+    assert reason(found) is Reason.SOURCE_NOT_FOUND
+    assert house.objects() == {digest(RAW)}
+
+
+def test_bytes_are_shared_and_go_with_the_last_image(house: House) -> None:
+    url = house.source("a.raw", RAW)
+    for name in ("one", "two"):
+        house.image(name, url)
+    house.apply()
+    stored = next((house.state_dir / "storage" / "objects").rglob(digest(RAW)))
+    assert stored.stat().st_nlink == 3
+    (house.manifests / "one.yaml").unlink()
+    assert set(house.apply()) == {"two"}
+    assert house.objects() == {digest(RAW)}
+    (house.manifests / "two.yaml").unlink()
+    house.image("other", house.source("b.raw", OTHER))
+    assert set(house.apply()) == {"other"}
+    assert house.objects() == {digest(OTHER)}
+
+
+def test_an_empty_tree_deletes_nothing(house: House) -> None:
+    house.image("raw", house.source("a.raw", RAW))
+    house.apply()
+    (house.manifests / "raw.yaml").unlink()
+    assert set(house.apply()) == {"raw"}
+    assert house.objects() == {digest(RAW)}
+    house.mode = replace(house.mode, confirm_deletions=True)
+    assert house.apply() == {}
+    assert house.objects() == set()
+
+
+def test_two_storages_get_the_bytes_in_one_pass_and_a_third_a_copy(house: House) -> None:
+    for name in ("s1", "s2"):
+        house.storage(name)
+    house.image("raw", house.source("a.raw", RAW), backupStorages="[s1, s2]")
+    assert ready(house.apply()["raw"])
+    (house.sources / "a.raw").unlink()
+    house.storage("s3")
+    house.image("raw", str(house.sources / "a.raw"), backupStorages="[s1, s2, s3]")
+    found = house.apply()["raw"]
+    assert ready(found)
+    assert len(found.status.refs) == 3
+    for name in ("s1", "s2", "s3"):
+        assert house.objects(name) == {digest(RAW)}
+
+
+def test_a_damaged_store_is_healed_from_the_other(house: House) -> None:
+    for name in ("s1", "s2"):
+        house.storage(name)
+    house.image("raw", house.source("a.raw", RAW), backupStorages="[s1, s2]")
+    found = house.apply()["raw"]
+    (house.sources / "a.raw").unlink()
+    uuid = found.status.uuid
+    assert uuid is not None
+    shutil.rmtree(house.state_dir.parent / "s1" / "images" / uuid)
+    shutil.rmtree(house.state_dir.parent / "s1" / "objects")
+    (house.state_dir.parent / "s1" / "objects").mkdir()
+    assert ready(house.apply()["raw"])
+    assert house.objects("s1") == {digest(RAW)}
+
+
+def test_a_storage_that_lost_its_mount_is_unknown_not_empty(house: House) -> None:
+    path = house.storage("s1")
+    house.image("raw", house.source("a.raw", RAW), backupStorages="[s1]")
+    house.apply()
+    path.rename(path.with_name("elsewhere"))
+    path.mkdir()
+    with house.instance() as standalone:
+        standalone.take(standalone.load([house.manifests]))
+        assert not standalone.converge(1.0, threading.Event()).ended
+        (image,) = standalone.state.images()
+    assert reason(image) is Reason.STORAGE_UNAVAILABLE
+    assert list(path.iterdir()) == [], "nothing is made where a store was lost"
+    path.rmdir()
+    path.with_name("elsewhere").rename(path)
+    assert ready(house.apply()["raw"])
+
+
+def test_a_status_lost_after_the_claim_is_adopted_without_a_download(house: House) -> None:
+    house.image("raw", house.source("a.raw", RAW))
+    before = house.apply()["raw"]
+    with sqlite3.connect(house.state_dir / "goldmaster.db") as connection:
+        connection.execute(
+            "UPDATE resources SET status = json_object('uuid', json_extract(status, '$.uuid')) WHERE kind = 'Image'"
+        )
+    connection.close()
+    (house.sources / "a.raw").unlink()
+    after = house.apply()["raw"]
+    assert ready(after)
+    assert after.status.current == before.status.current
+
+
+def test_a_second_instance_is_refused(house: House) -> None:
+    with house.instance(), pytest.raises(errors.StateLocked, match="another instance"), house.instance():
+        pass
+
+
+@contextmanager
+def running(house: House) -> Iterator[Standalone]:
+    """Run `keep` in a thread."""
+    with house.instance() as standalone:
+        stop = threading.Event()
+        thread = threading.Thread(target=standalone.keep, args=([house.manifests], stop, lambda _: None))
+        thread.start()
+        try:
+            yield standalone
+        finally:
+            stop.set()
+            thread.join()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that happens in another thread; fail after WAIT_S."""
+    gate = threading.Event()
+    for _ in range(int(WAIT_S / 0.05)):
+        if condition():
+            return
+        gate.wait(0.05)
+    raise AssertionError("did not happen")
+
+
+def test_run_follows_the_tree_and_takes_requests(house: House) -> None:
+    house.image("one", house.source("a.raw", RAW))
+    with running(house) as standalone:
+
+        def one() -> Image | None:
+            return standalone.state.image(Key(Kind.IMAGE, "default", "one"))
+
+        def is_ready() -> bool:
+            image = one()
+            return image is not None and ready(image)
+
+        until(is_ready)
+        house.image("two", house.source("b.raw", OTHER))
+        until(lambda: digest(OTHER) in house.objects())
+        with State.open(house.state_dir, wiring.clock()) as beside:
+            token = beside.ask(Key(Kind.IMAGE, "default", "one"), Verb.RECONCILE).token
+        until(lambda: (image := one()) is not None and image.status.last_handled_reconcile_at == token)
+        (house.manifests / "two.yaml").write_text("kind: [broken")
+        (house.manifests / "one.yaml").unlink()
+        until(lambda: standalone.state.image(Key(Kind.IMAGE, "default", "one")) is not None)
+        house.image("two", str(house.sources / "b.raw"))
+        until(lambda: one() is None)
+        assert house.objects() == {digest(OTHER)}
