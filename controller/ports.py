@@ -336,6 +336,15 @@ class Resources(Protocol):
         """Do the same for a BackupStorage."""
         ...
 
+    def hold(self, image: Image) -> Image:
+        """Put our finalizer on an object, before anything is done for it; return it as it is now.
+
+        Raises:
+            Conflict: somebody wrote it in between, it is being deleted, or it is gone.
+
+        """
+        ...
+
     def release(self, key: Key, uid: str) -> None:
         """The object is being deleted and everything of it is cleaned up: let it go. Idempotent."""
         ...

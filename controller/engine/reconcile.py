@@ -80,6 +80,8 @@ class ImageReconciler:
         return Outcome(TROUBLE_SOON, unanswered)
 
     def _carry_out(self, image: Image, plan: Plan) -> Image:
+        if plan.effects and not image.meta.finalized and not image.meta.deleting:
+            image = self._resources.hold(image)
         uuid = Case.of(image, Observed(()), self._clock.now(), self._limits).uuid
         for effect in plan.effects:
             execute(effect, image, uuid, self._storages, self._transfers, self._resources)

@@ -151,6 +151,10 @@ class State:
         meta = self._write_status(storage.meta, manifest.storage_status_to_dict(status))
         return replace(storage, meta=meta, status=status)
 
+    def hold(self, image: Image) -> Image:
+        """Objects of the state are never gone before `release`: nothing to do."""
+        return image
+
     def release(self, key: Key, uid: str) -> None:
         """Remove an object that is being deleted; one that is wanted again, or another of that name, stays."""
         with self._file.writing() as connection:

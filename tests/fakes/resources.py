@@ -48,6 +48,13 @@ class FakeResources:
         self._store(storage.meta, after)
         return after
 
+    def hold(self, image: Image) -> Image:
+        if image.meta.finalized:
+            return image
+        after = replace(image, meta=replace(self._next(image.meta), finalized=True))
+        self._store(image.meta, after)
+        return after
+
     def release(self, key: Key, uid: str) -> None:
         with self._lock:
             found = self._objects.get(key)

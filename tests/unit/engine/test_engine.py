@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,7 +18,7 @@ from controller.model.backup_storage import Capacity, StorageStatus
 from controller.model.conditions import ConditionType
 from controller.model.image import Phase, RefStatus
 from controller.model.resource import Image, Key, Kind
-from controller.model.transfer import Failure
+from controller.model.transfer import Failure, TransferRequest
 from controller.reasons import Reason
 from controller.settings import EngineSettings, TransferSettings
 from tests.fakes.backup_storage import FakeBackupStorage, FakeStorageFactory
@@ -113,6 +114,22 @@ def test_looking_again_at_a_ready_image_writes_nothing(bench: Bench) -> None:
     bench.work()
     assert bench.resources.writes == writes
     assert bench.image() == image
+
+
+def test_the_finalizer_is_on_before_anything_is_done(bench: Bench) -> None:
+    held = bench.image()
+    bench.resources._objects[IMAGE] = replace(held, meta=replace(held.meta, finalized=False))
+    bench.engine.probe_storages()
+    plain, order = bench.transfers.start, []
+
+    def start(request: TransferRequest, owner: str) -> None:
+        order.append(bench.image().meta.finalized)
+        plain(request, owner)
+
+    bench.transfers.start = start  # type: ignore[method-assign]
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert order == [True]
 
 
 def test_a_conflict_looks_again_and_converges(bench: Bench) -> None:
