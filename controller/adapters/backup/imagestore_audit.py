@@ -6,7 +6,7 @@ record, bytes that wait for their first claim) counts only after an hour untouch
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -64,11 +64,12 @@ class Auditor:
 
     def findings(self) -> list[ports.Finding]:
         """Look at every entry of the store; see ports. Paths are relative to the store."""
+        claimed = {digest for _, digest in self.claims()}
         with self._layout.root("audit") as root:
             return [
                 *(_foreign(name) for name in root.names() if name not in _KNOWN),
                 *self._staging_findings(root),
-                *self._object_findings(root),
+                *self._object_findings(root, claimed),
                 *self._image_findings(root),
             ]
 
@@ -99,7 +100,7 @@ class Auditor:
 
     # --- objects -----------------------------------------------------------------------------------------------------
 
-    def _object_findings(self, root: Directory) -> Iterator[ports.Finding]:
+    def _object_findings(self, root: Directory, claimed: Set[Digest]) -> Iterator[ports.Finding]:
         with root.within(layout.OBJECTS) as above:
             for name in above.names() if above is not None else []:
                 if name != layout.SHA256:
@@ -113,12 +114,12 @@ class Auditor:
                     continue
                 with root.within(layout.OBJECTS, layout.SHA256, prefix) as shard:
                     if shard is not None:
-                        yield from self._shard_findings(shard, f"{path}/{prefix}", prefix)
+                        yield from self._shard_findings(shard, f"{path}/{prefix}", claimed)
 
-    def _shard_findings(self, shard: Directory, path: str, prefix: str) -> Iterator[ports.Finding]:
-        names = shard.names()
+    def _shard_findings(self, shard: Directory, path: str, claimed: Set[Digest]) -> Iterator[ports.Finding]:
+        prefix = path.rpartition("/")[2]
         digests = set()
-        for entry in names:
+        for entry in shard.names():
             name = entry.removesuffix(layout.RECORD_SUFFIX)
             if layout.OBJECT_NAME.match(name) and name.startswith(prefix):
                 digests.add(name)
@@ -128,12 +129,14 @@ class Auditor:
             digest = Digest(Algorithm.SHA256, name)
             info, record = shard.stat(name), objects.read_record(shard, digest)
             if info is not None:
-                yield from self._of_object(info, record, f"{path}/{name}")
+                yield from self._of_object(info, record, f"{path}/{name}", claimed=digest in claimed)
             elif self.settled(shard.stat(name + layout.RECORD_SUFFIX)):
                 what = "there is a record and no bytes"
                 yield _finding(Code.RECORD_WITHOUT_OBJECT, f"{path}/{name}", what, "remove the record")
 
-    def _of_object(self, info: os.stat_result, record: Content | None, path: str) -> Iterator[ports.Finding]:
+    def _of_object(
+        self, info: os.stat_result, record: Content | None, path: str, *, claimed: bool
+    ) -> Iterator[ports.Finding]:
         if layout.regular_size(info) is None:
             yield _finding(Code.NOT_A_REGULAR_FILE, path, "something else has the name of bytes", "quarantine it")
             return
@@ -148,7 +151,7 @@ class Auditor:
                 "nobody knows what these bytes are",
                 "write the record again from a claim; without one, remove the bytes",
             )
-        elif info.st_nlink == 1 and self.settled(info):
+        elif info.st_nlink == 1 and not claimed and self.settled(info):
             yield _finding(Code.UNCLAIMED_OBJECT, path, "no image claims these bytes", "remove them")
         if stat.S_IMODE(info.st_mode) & 0o222 and self.settled(info):
             yield _finding(Code.WRONG_MODE, path, "the bytes can be written to", "set mode 0444")

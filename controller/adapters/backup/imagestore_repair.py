@@ -84,13 +84,13 @@ class Repairer:
             elif size != record.size_bytes:
                 self._quarantine(root, digest, f"{size} bytes where the record says {record.size_bytes}")
             else:
-                self._mend_settled(shard, digest, info)
+                self._mend_settled(root, shard, digest, info)
             shard.sync()
 
-    def _mend_settled(self, shard: Directory, digest: Digest, info: os.stat_result) -> None:
+    def _mend_settled(self, root: Directory, shard: Directory, digest: Digest, info: os.stat_result) -> None:
         if not self._auditor.settled(info):
             return
-        if info.st_nlink == 1:
+        if info.st_nlink == 1 and _claimed_content(root, digest) is None:
             objects.remove_unclaimed(shard, digest)
         elif stat.S_IMODE(info.st_mode) & 0o222:
             shard.set_mode(digest.hex, layout.OBJECT_MODE)
