@@ -12,13 +12,18 @@ Limits, and why these:
 
 import bz2
 import lzma
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Protocol
 
 from controller import errors
-from controller.media import zstd_frames
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 PIECE_BYTES = 2**20
 SLICE_BYTES = 2**17
@@ -112,7 +117,7 @@ class Decompressor:
                 data = self._skip_padding(data)
                 if not data:
                     return
-                self._member = _new_member(self.compression)
+                self._member = _NEW_MEMBER[self.compression]()
             member = self._member
             piece = self._decompress(member, data)
             if piece:
@@ -130,7 +135,7 @@ class Decompressor:
         left = self._max_output_bytes - self.output_bytes
         try:
             piece = member.decompress(data, min(PIECE_BYTES, left + 1))
-        except (zlib.error, lzma.LZMAError, zstd_frames.Damaged, OSError, ValueError) as exc:
+        except _DAMAGED as exc:
             where = f"after byte {self.input_bytes}, behind {self._members_ended} whole streams"
             raise errors.FormatRejected(f"damaged {self.compression} data {where}: {exc}") from exc
         if len(piece) > left:
@@ -189,13 +194,13 @@ class _GzipMember:
         return piece
 
 
-def _new_member(compression: Compression) -> Member:
-    match compression:
-        case Compression.GZIP:
-            return _GzipMember()
-        case Compression.XZ:
-            return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
-        case Compression.BZIP2:
-            return bz2.BZ2Decompressor()
-        case Compression.ZSTD:
-            return zstd_frames.Frame(ZSTD_WINDOW_LOG)
+_NEW_MEMBER: dict[Compression, Callable[[], Member]] = {
+    Compression.GZIP: _GzipMember,
+    Compression.XZ: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES),
+    Compression.BZIP2: bz2.BZ2Decompressor,
+    Compression.ZSTD: lambda: zstd.ZstdDecompressor(
+        options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
+    ),
+}
+_DAMAGED = (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError, MemoryError)
+"""What the libraries raise for bytes they do not take; bz2 raises OSError, all of them MemoryError for odd sizes."""

@@ -23,7 +23,7 @@ class Hasher:
     def __init__(self, algorithm: Algorithm) -> None:
         self.algorithm = algorithm
         # md5 and sha1 are compared with what a publisher lists, never trusted: a FIPS build allows them for that
-        self._hash = _CONSTRUCTORS[algorithm](usedforsecurity=False)
+        self._hash = _CONSTRUCTORS[algorithm](usedforsecurity=algorithm.identifies)
 
     def update(self, data: memoryview | bytes) -> None:
         """Take the next bytes."""
