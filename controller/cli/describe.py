@@ -1,0 +1,166 @@
+"""`goldmaster describe`: everything known of one object, for people."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from controller.adapters.clock import SystemClock
+from controller.cli import complete, kinds, options, screen
+from controller.gitops.rows import Stored
+from controller.gitops.state import State
+from controller.model import quantity
+from controller.model.resource import Kind
+from controller.model.url import SourceUrl
+
+_LABEL_WIDTH = 20
+
+
+@click.command(short_help="Tell everything known of one object.")
+@click.argument("kind", metavar="KIND", shell_complete=lambda *_: ["image", "backupstorage"])
+@click.argument("name", shell_complete=complete.objects)
+@options.state
+@options.namespace
+def describe(kind: str, name: str, state_dir: Path, namespace: str) -> None:
+    """Tell everything known of the image or backupstorage called NAME: what is asked for, what is there, and why.
+
+    What `suspend`, `resume` and `reconcile` asked for stands under Overrides, as no manifest says it.
+    """
+    wanted, clock = kinds.kind_of(kind), SystemClock()
+    place = namespace if wanted is Kind.IMAGE else None
+    with State.open_reading(state_dir, clock) as state:
+        found = state.stored(wanted, place, name)
+    if not found:
+        raise kinds.not_found(wanted, name, place)
+    print("\n".join(lines(found[0], clock.now())))
+
+
+def lines(stored: Stored, now: datetime) -> Iterator[str]:
+    """Yield the lines of a description."""
+    document = stored.document
+    metadata, status = document["metadata"], document["status"]
+    yield _line("Name", stored.key.name)
+    if stored.key.namespace:
+        yield _line("Namespace", stored.key.namespace)
+    yield _line("Manifest", stored.source)
+    for title in ("labels", "annotations"):
+        for number, (key, value) in enumerate(sorted(metadata.get(title, {}).items())):
+            yield _line(title.title() if not number else "", f"{key}={value}")
+    yield _line("Created", _when(metadata["creationTimestamp"], now))
+    if "deletionTimestamp" in metadata:
+        yield _line("Deleting since", _when(metadata["deletionTimestamp"], now))
+    yield _line("Generation", f"{metadata['generation']} (status answers {status.get('observedGeneration', 'none')})")
+    yield from _section("Overrides", _overrides(stored))
+    yield from _section("Spec", _tree(_redacted(document["spec"])))
+    yield from _section("Status", _image_status(status, now) if "path" not in status else ())
+    yield from _section("Backup storages", _refs(status.get("backupStorageRefs", ())))
+    yield from _section("Conditions", _conditions(status.get("conditions", ()), now))
+
+
+def _line(label: str, value: object, indent: str = "") -> str:
+    head = f"{indent}{label}:" if label else ""
+    return f"{head:<{_LABEL_WIDTH}}{value}".rstrip()
+
+
+def _section(title: str, body: Any) -> Iterator[str]:  # noqa: ANN401
+    first = True
+    for line in body:
+        if first:
+            yield f"{title}:"
+            first = False
+        yield f"  {line}"
+
+
+def _when(text: str, now: datetime) -> str:
+    moment = datetime.fromisoformat(text)
+    if moment > now:
+        return f"{text} (in {screen.age(now, moment)})"
+    return f"{text} ({screen.age(moment, now)} ago)"
+
+
+def _overrides(stored: Stored) -> Iterator[str]:
+    if stored.suspend_override is not None:
+        verb = "suspend" if stored.suspend_override else "resume"
+        manifest = str(bool(stored.document["spec"].get("suspend"))).lower()
+        yield f"suspend {str(stored.suspend_override).lower()}, by `goldmaster {verb}`; the manifest says {manifest}"
+    token = stored.requested_at
+    if token is not None:
+        handled = stored.document["status"].get("lastHandledReconcileAt") == token
+        yield f"reconcile requested at {token}, {'done' if handled else 'not taken up yet'}"
+
+
+def _redacted(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec with URLs as the inventory shows them: a query may hold a signature."""
+    return {**spec, **({"url": SourceUrl.parse(spec["url"]).redacted} if "url" in spec else {})}
+
+
+def _tree(value: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            if item:
+                yield f"{indent}{key}:"
+                yield from _tree(item, f"{indent}  ")
+        elif isinstance(item, list):
+            yield _short(f"{indent}{key}", ", ".join(str(entry) for entry in item))
+        else:
+            yield _short(f"{indent}{key}", str(item).lower() if isinstance(item, bool) else str(item))
+
+
+def _short(label: str, value: str) -> str:
+    return f"{label + ':':<{_LABEL_WIDTH - 2}}{value}"
+
+
+def _image_status(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    for label, name in (("phase", "phase"), ("status", "status"), ("uuid", "uuid"), ("format", "format")):
+        if name in status:
+            yield _short(label, status[name])
+    for label, name in (
+        ("virtual size", "size"),
+        ("stored size", "actualSize"),
+        ("total", "totalCapacity"),
+        ("available", "availableCapacity"),
+    ):
+        if name in status:
+            yield _short(label, f"{quantity.format_bytes(status[name])} ({status[name]} bytes)")
+    if "images" in status:
+        yield _short("images", str(status["images"]))
+    current = status.get("current")
+    if current:
+        yield _short("sha256", current["sha256"])
+        yield _short("md5", current["md5Sum"])
+        for name, value in sorted(current["sourceDigest"].items()):
+            yield _short(f"source {name}", value)
+        yield _short("imported", f"{_when(current['importedAt'], now)} from {current['url']}")
+        yield _short("proven by", current["proof"])
+    if "servedBy" in status.get("source", {}):
+        yield _short("served by", status["source"]["servedBy"])
+    yield from _under_way(status, now)
+
+
+def _under_way(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    progress = status.get("progress")
+    if progress:
+        total = progress.get("totalBytes")
+        of = f" of {quantity.format_bytes(total)} ({progress['percent']}%)" if total is not None else ""
+        yield _short("progress", f"{quantity.format_bytes(progress['bytes'])}{of}")
+    if "queuePosition" in status:
+        yield _short("in the queue", f"place {status['queuePosition']}")
+    if "attempts" in status:
+        yield _short("failed tries", str(status["attempts"]))
+    if "nextRetryAt" in status:
+        yield _short("next try", _when(status["nextRetryAt"], now))
+
+
+def _refs(refs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for ref in refs:
+        reason = f" ({ref['reason']})" if "reason" in ref else ""
+        yield _short(ref["backupStorageName"], f"{ref['status']}{reason}  {ref['installPath']}".rstrip())
+
+
+def _conditions(conditions: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[str]:
+    for condition in conditions:
+        since = screen.age(datetime.fromisoformat(condition["lastTransitionTime"]), now)
+        told = f"{condition['status']:<6} {condition['reason']}, for {since}: {condition['message']}"
+        yield _short(condition["type"], told)

@@ -1,0 +1,170 @@
+"""Options that several verbs share. Every flag has a variable: --allow-path is GOLDMASTER_ALLOW_PATH."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from controller import errors
+from controller.cli import complete
+from controller.model import quantity
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Value = Any
+"""What click hands to a type: text, or a value that is converted already."""
+PREFIX = "GOLDMASTER"
+
+
+def option(*flags: str, **attributes: Value) -> Callable[[Command], Command]:
+    """Return click.option with the variable of its long flag, shown in the help."""
+    long = next(flag for flag in flags if flag.startswith("--"))
+    name = long.split("/")[0].removeprefix("--").replace("-", "_").upper()
+    return click.option(*flags, envvar=f"{PREFIX}_{name}", show_envvar=True, **attributes)
+
+
+class Network(click.ParamType[IPv4Network | IPv6Network]):
+    """A CIDR, `10.0.0.0/8`, or one address."""
+
+    name = "cidr"
+
+    def convert(
+        self, value: Value, param: click.Parameter | None, ctx: click.Context | None
+    ) -> IPv4Network | IPv6Network:
+        """Read it; host bits must be zero, so that a slip does not open more than was meant."""
+        if isinstance(value, IPv4Network | IPv6Network):
+            return value
+        try:
+            return ip_network(value)
+        except ValueError as exc:
+            self.fail(f"{exc}; a network is written like 10.0.0.0/8 or fd00::/8", param, ctx)
+
+
+class Duration(click.ParamType[timedelta]):
+    """`90s`, `10m`, `1h30m`."""
+
+    name = "duration"
+
+    def convert(self, value: Value, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Read it."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return quantity.parse_duration(str(value))
+        except errors.InvalidSpec as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, also as `10Gi`."""
+
+    name = "size"
+
+    def convert(self, value: Value, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        try:
+            return quantity.parse_bytes(value)
+        except errors.InvalidSpec as exc:
+            self.fail(str(exc), param, ctx)
+
+
+state = option(
+    "--state",
+    "state_dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Directory that holds what is known of the images, and the storage `default`.",
+)
+namespace = option(
+    "-n",
+    "--namespace",
+    default="default",
+    show_default=True,
+    metavar="NS",
+    help="Look in this namespace.",
+    shell_complete=complete.namespaces,
+)
+all_namespaces = option("-A", "--all-namespaces", is_flag=True, help="Look in all namespaces.")
+verbose = option("-v", "--verbose", is_flag=True, help="Log every pass, not only changes.")
+output = option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "wide", "yaml", "json"]),
+    default="table",
+    show_default=True,
+    help="yaml and json are the full objects, as kubectl prints them.",
+)
+paths = click.argument(
+    "paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="PATH...", envvar=f"{PREFIX}_PATHS"
+)
+allow_network = option(
+    "--allow-network",
+    "networks",
+    type=Network(),
+    multiple=True,
+    metavar="CIDR",
+    help="Let http(s) sources live in this network, which the policy else refuses (loopback, private, link-local ...). "
+    "May be repeated; in the variable, separated by blanks.",
+)
+allow_path = option(
+    "--allow-path",
+    "allowed_paths",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="Let file:// sources be read below this directory. May be repeated; in the variable, separated by colons.",
+)
+max_deletions = option(
+    "--max-deletions",
+    type=click.IntRange(0, 100),
+    default=30,
+    show_default=True,
+    metavar="PERCENT",
+    help="At most this share of a PATH's objects (but always 5) may disappear at once.",
+)
+confirm_deletions = option(
+    "--confirm-deletions", is_flag=True, help="A larger disappearance, or an empty PATH, is meant."
+)
+parallel = option(
+    "--parallel",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Transfers at once.",
+)
+max_size = option(
+    "--max-size",
+    type=Size(),
+    default="1Ti",
+    show_default=True,
+    metavar="SIZE",
+    help="What an Image without spec.maxSize may weigh at most, downloaded and virtual.",
+)
+scan_interval = option(
+    "--scan-interval",
+    type=Duration(),
+    default="30s",
+    show_default=True,
+    metavar="DURATION",
+    help="Read every PATH again at least so often, in case a file event was lost.",
+)
+resync_interval = option(
+    "--resync-interval",
+    type=Duration(),
+    default="10m",
+    show_default=True,
+    metavar="DURATION",
+    help="Look at each image's copies again about so often.",
+)
+timeout = option(
+    "--timeout",
+    type=Duration(),
+    default="30m",
+    show_default=True,
+    metavar="DURATION",
+    help="Give up waiting after so long; what was fetched is kept for the next time.",
+)

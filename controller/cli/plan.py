@@ -1,0 +1,101 @@
+"""`goldmaster plan`: what would be done, and why."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+
+from controller import logs, wiring
+from controller.cli import exits, kinds, options, running, screen
+from controller.cli.validate import problems_of
+from controller.gitops.loop import Standalone
+from controller.gitops.state import Applied
+from controller.model.resource import Key, Kind
+from controller.settings import StandaloneSettings
+
+Step = dict[str, str]
+
+
+@click.command(short_help="Print what apply would do, and why; change nothing.")
+@options.paths
+@options.state
+@options.allow_network
+@options.allow_path
+@options.max_size
+@options.max_deletions
+@options.confirm_deletions
+@options.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+)
+def plan(
+    paths: Sequence[Path],
+    state_dir: Path,
+    networks: running.Networks,
+    allowed_paths: Sequence[Path],
+    max_size: int,
+    max_deletions: int,
+    confirm_deletions: bool,
+    output: str,
+) -> int:
+    """Print what `apply` with the same arguments would do first for each image, and why. Changes nothing.
+
+    Works on a copy of the state in memory, also beside a running instance; a state that does not exist yet is not made.
+    Sources are not asked.
+    """
+    logs.configure(quiet=True)
+    mode = StandaloneSettings(state_dir, max_deletions_percent=max_deletions, confirm_deletions=confirm_deletions)
+    with wiring.rehearsal(running.settings(networks, allowed_paths, max_size=max_size), mode) as instance:
+        trees = instance.load(paths)
+        problems = problems_of(trees)
+        applied = instance.take(trees)
+        steps = _steps(instance, applied)
+    for problem in (*problems, *applied.problems):
+        screen.warn(str(problem))
+    for held in applied.held_back:
+        screen.warn(f"not deleted ({len(held.keys)}): {held.why}")
+    if output == "json":
+        print(json.dumps(steps, indent=2))
+    else:
+        _print(steps)
+    return exits.INVALID if problems or applied.problems else exits.OK
+
+
+def _steps(instance: Standalone, applied: Applied) -> list[Step]:
+    why = {
+        **dict.fromkeys(applied.created, "new"),
+        **dict.fromkeys(applied.updated, "changed"),
+        **dict.fromkeys(applied.deleted, "manifest gone"),
+    }
+    instance.engine.probe_storages()
+    steps = [
+        _step(key, why[key], "delete" if key in applied.deleted else "take up")
+        for key in _sorted(why)
+        if key.kind is Kind.BACKUP_STORAGE
+    ]
+    for key in instance.state.keys(Kind.IMAGE):
+        looked = instance.engine.images.look(key)
+        if looked is None:
+            continue
+        image, _, planned = looked
+        idle = not planned.effects and not planned.after and planned.status == image.status
+        steps.append(_step(key, why.get(key, "unchanged"), "nothing" if idle else planned.summary))
+    return steps
+
+
+def _step(key: Key, why: str, action: str) -> Step:
+    return {"object": kinds.shown(key), "why": why, "action": action}
+
+
+def _sorted(keys: Iterable[Key]) -> list[Key]:
+    return sorted(keys)
+
+
+def _print(steps: Sequence[Step]) -> None:
+    busy = [step for step in steps if step["action"] != "nothing"]
+    if busy:
+        screen.print_table(
+            ["OBJECT", "WHY", "WHAT WOULD BE DONE"], [[step["object"], step["why"], step["action"]] for step in busy]
+        )
+    idle = len(steps) - len(busy)
+    screen.warn(f"{len(busy)} to do, {idle} as they should be")

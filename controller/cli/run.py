@@ -1,0 +1,62 @@
+"""`goldmaster run`: watch and keep."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import structlog
+
+from controller import logs, wiring
+from controller.cli import exits, options, running
+from controller.gitops.tree import Problem
+from controller.settings import StandaloneSettings
+
+
+@click.command(short_help="Watch PATH... and keep its images as they are asked for.")
+@options.paths
+@options.state
+@options.allow_network
+@options.allow_path
+@options.parallel
+@options.max_size
+@options.scan_interval
+@options.resync_interval
+@options.max_deletions
+@options.confirm_deletions
+@options.verbose
+def run(
+    paths: Sequence[Path],
+    state_dir: Path,
+    networks: running.Networks,
+    allowed_paths: Sequence[Path],
+    parallel: int,
+    max_size: int,
+    scan_interval: timedelta,
+    resync_interval: timedelta,
+    max_deletions: int,
+    confirm_deletions: bool,
+    verbose: bool,
+) -> int:
+    """Watch PATH... and keep its images as they are asked for, until SIGINT or SIGTERM.
+
+    A changed manifest is taken up within a second. A wrong one is reported and what was in force before stays; nothing
+    is deleted while any manifest of that PATH is wrong. The other verbs work beside it on the same state directory.
+    Logs go to standard error, as JSON unless that is a terminal. Exit code 0 when asked to stop.
+    """
+    logs.configure(verbose=verbose)
+    settings = running.settings(
+        networks, allowed_paths, parallel=parallel, max_size=max_size, resync_interval=resync_interval
+    )
+    mode = StandaloneSettings(state_dir, scan_interval, max_deletions, confirm_deletions)
+    with running.interrupts() as stop, wiring.standalone(settings, mode) as instance:
+        instance.keep(paths, stop, _report)
+    return exits.OK
+
+
+def _report(problems: Sequence[Problem]) -> None:
+    log = structlog.get_logger()
+    for problem in problems:
+        log.error("manifest.wrong", path=f"{problem.file}:{problem.line}", message=str(problem))
+    if not problems:
+        log.info("manifests.right")

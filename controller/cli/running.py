@@ -1,0 +1,52 @@
+"""What the verbs share that build an engine: settings from flags, a clean stop, and the end of an apply."""
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from types import FrameType
+
+from controller.settings import EngineSettings, Settings, SourceSettings, TransferSettings
+
+Networks = Sequence[IPv4Network | IPv6Network]
+
+
+def settings(
+    networks: Networks,
+    allowed_paths: Sequence[Path],
+    *,
+    max_size: int,
+    parallel: int | None = None,
+    resync_interval: timedelta | None = None,
+) -> Settings:
+    """Return what the flags say; None is the default of settings.py."""
+    transfer = TransferSettings(default_max_size_bytes=max_size)
+    engine = EngineSettings()
+    return Settings(
+        source=SourceSettings(tuple(networks), tuple(allowed_paths)),
+        transfer=replace(transfer, concurrency=parallel) if parallel else transfer,
+        engine=replace(engine, resync_interval=resync_interval) if resync_interval else engine,
+    )
+
+
+@contextmanager
+def interrupts() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT and SIGTERM set. The second signal has its usual effect: somebody is in a hurry."""
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask_to_stop(number: int, _: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, ask_to_stop)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

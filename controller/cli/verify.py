@@ -1,0 +1,70 @@
+"""`goldmaster verify`: hash what is stored."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from controller import logs, wiring
+from controller.adapters.clock import SystemClock
+from controller.cli import complete, exits, kinds, options, screen
+from controller.engine.verify import Verdict, verify_image
+from controller.gitops.state import State, Verb
+from controller.model import quantity
+from controller.model.resource import Image, Key, Kind
+from controller.settings import Settings, StandaloneSettings
+
+
+@click.command(short_help="Hash stored bytes again and compare.")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.images)
+@options.option("--all", "everything", is_flag=True, help="Verify every image of every namespace.")
+@options.option(
+    "--quarantine",
+    is_flag=True,
+    help="Take damaged copies out of service and ask for them to be rebuilt from another copy or the source.",
+)
+@options.state
+@options.namespace
+def verify(names: Sequence[str], everything: bool, quarantine: bool, state_dir: Path, namespace: str) -> int:
+    """Read every stored byte of images again and compare its sha256 with the one that was proven.
+
+    Reads all copies; works beside a running instance. Exit code 0 only if every copy is right.
+    """
+    logs.configure(quiet=True)
+    if bool(names) == everything:
+        raise click.UsageError("name the images to verify, or say --all")
+    keys = [Key(Kind.IMAGE, namespace, name) for name in names]
+    with wiring.beside(Settings(), StandaloneSettings(state_dir)) as (state, engine):
+        images = state.images() if everything else [_image(state, key) for key in keys]
+        rows, codes, damaged = [], set(), []
+        for image in images:
+            name = kinds.shown(image.meta.key)
+            verdicts = list(verify_image(image, engine.storages, quarantine=quarantine))
+            if not verdicts:
+                rows.append([name, "-", "nothing stored", "-"])
+                codes.add(exits.NOT_READY)
+            for verdict in verdicts:
+                rows.append([name, verdict.storage, _told(verdict), quantity.format_bytes(verdict.size_bytes)])
+                codes |= {exits.STORAGE} if verdict.problem else set()
+            if any(verdict.damaged for verdict in verdicts):
+                damaged.append(image.meta.key)
+    if rows:
+        screen.print_table(["IMAGE", "STORAGE", "RESULT", "READ"], rows)
+    else:
+        screen.warn("there are no images")
+    if quarantine and damaged:
+        with State.open(state_dir, SystemClock()) as writable:
+            for key in damaged:
+                writable.ask(key, Verb.RECONCILE)
+    return max(codes, default=exits.OK)
+
+
+def _image(state: State, key: Key) -> Image:
+    found = state.image(key)
+    if found is None:
+        raise kinds.not_found(key.kind, key.name, key.namespace)
+    return found
+
+
+def _told(verdict: Verdict) -> str:
+    return f"{'damaged: ' * verdict.damaged}{verdict.problem}" if verdict.problem else f"right: {verdict.got}"
