@@ -19,8 +19,11 @@ def clip(text: str) -> str:
     return flat if len(flat) <= MAX_FOREIGN_TEXT else flat[: MAX_FOREIGN_TEXT - 1] + "…"
 
 
-def configure(*, verbose: bool = False, console: bool | None = None) -> None:
-    """Set up structlog once per process; `console` None means: ask whether standard error is a terminal."""
+def configure(*, verbose: bool = False, quiet: bool = False, console: bool | None = None) -> None:
+    """Set up structlog once per process; `console` None means: ask whether standard error is a terminal.
+
+    `verbose` shows every pass, `quiet` only what a person should know.
+    """
     to_terminal = sys.stderr.isatty() if console is None else console
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=to_terminal) if to_terminal else structlog.processors.JSONRenderer()
@@ -33,7 +36,9 @@ def configure(*, verbose: bool = False, console: bool | None = None) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+        ),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )

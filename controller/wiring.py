@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from controller.adapters.backup.factory import BackupStorages
+from controller.adapters.backup.rehearsed import RehearsedStorages
 from controller.adapters.clock import SystemClock
 from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.file import FileSource
@@ -27,10 +28,17 @@ CLOSE_WITHIN_S = 30.0
 class Built:
     """An engine and what must be closed with it."""
 
-    def __init__(self, settings: Settings, resources: Resources, clock: Clock, forbidden: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        resources: Resources,
+        clock: Clock,
+        forbidden: Sequence[Path],
+        storages: type[BackupStorages] = BackupStorages,
+    ) -> None:
         self.progress = Progress()
         self._transfers: EmbeddedTransfers | None = None
-        factory = BackupStorages(clock)
+        factory = storages(clock)
         source = sources(settings.source, clock, forbidden)
 
         def transfers(on_change: Callable[[str, frozenset[str]], None]) -> EmbeddedTransfers:
@@ -94,7 +102,7 @@ def rehearsal(settings: Settings, mode: StandaloneSettings) -> Iterator[Standalo
     """Build an instance over a copy of the state in memory: what it plans changes nothing."""
     system = SystemClock()
     with State.rehearse(mode.state_dir, system) as state:
-        built = Built(settings, state, system, [mode.state_dir])
+        built = Built(settings, state, system, [mode.state_dir], storages=RehearsedStorages)
         try:
             yield Standalone(state, built.engine, built.progress, loader(system, mode.state_dir), mode, system)
         finally:

@@ -1,0 +1,53 @@
+"""Storages for `goldmaster plan`: they answer what the real ones would, and nothing is made, written or removed."""
+
+import os
+from pathlib import Path
+
+from controller import ports
+from controller.adapters.backup.factory import BackupStorages
+from controller.adapters.backup.imagestore import ImageStore
+from controller.adapters.durable_files import storage_errors
+from controller.model.backup_storage import BackupStorageSpec, Capacity
+from controller.model.digest import Digest
+from controller.model.image import Content
+from controller.model.transfer import StoredRef
+
+_NOBODY = "0" * 32
+
+
+class RehearsedStorages(BackupStorages):
+    """Builds storages that are only looked at."""
+
+    def _build(self, uuid: str, spec: BackupStorageSpec) -> ports.AuditedStorage:
+        return RehearsedStore(
+            spec.image_store.path,
+            storage_uuid=uuid,
+            reserved_bytes=spec.reserved_capacity_bytes,
+            clock=self._clock,
+        )
+
+
+class RehearsedStore(ImageStore):
+    """An ImageStore that is not made where it does not exist yet, but counts as an empty one."""
+
+    _unmade = False
+
+    def probe(self, *, create: bool = True) -> Capacity:
+        """Look without writing; see ports. What would be made has the room of the file system it would be made on."""
+        place = Path(self._layout.path)
+        with storage_errors(f"{place}: look at the store"):
+            self._unmade = create and not (place.is_dir() and any(place.iterdir()))
+            while self._unmade and not place.is_dir():
+                place = place.parent
+            if not self._unmade:
+                super().refs(_NOBODY)
+            room = os.statvfs(place)
+        return Capacity(total_bytes=room.f_frsize * room.f_blocks, available_bytes=room.f_frsize * room.f_bavail)
+
+    def refs(self, image_uuid: str) -> tuple[StoredRef, ...]:
+        """Return every claim of an image; see ports."""
+        return () if self._unmade else super().refs(image_uuid)
+
+    def find(self, sha256: Digest) -> Content | None:
+        """Return the record of a stored content; see ports."""
+        return None if self._unmade else super().find(sha256)
