@@ -204,7 +204,8 @@ class OnePass:
         if not intake.validator.strong:
             return
         record = ResumeRecord(self._request.source_id, intake.validator, intake.total_bytes, intake.resumed_bytes)
-        keeper.keep_record(lead.storage, name, record, skip_bytes=intake.resumed_bytes)
+        to_the_end = len(self._request.targets) > 1
+        keeper.keep_record(lead.storage, name, record, skip_bytes=intake.resumed_bytes, to_the_end=to_the_end)
         self._keeper = keeper
 
     def _writing(self, berth: Berth) -> tuple[Berth, Writing]:
@@ -280,8 +281,10 @@ class OnePass:
         return self._request.expected_content
 
     def _publish(self, content: Content) -> frozenset[str]:
+        """Name the bytes on every target. The resumable partial is last: a crash until then costs no download."""
         stored = set()
-        for berth in berthing.reachable(self._berths):
+        kept = self._keeper.staged if self._keeper is not None else None
+        for berth in sorted(berthing.reachable(self._berths), key=lambda one: one.staged is kept):
             try:
                 berth.storage.publish(_staged(berth), content)
             except errors.GoldmasterError as error:

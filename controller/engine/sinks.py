@@ -49,12 +49,19 @@ class Writing:
         self._pace = pace
         self._on_error = on_error
         self._skip = 0
+        self._to_the_end = False
         self._unsynced = 0
         self._synced_at = clock.monotonic()
 
-    def keep_record(self, storage: BackupStorage, name: str, record: ResumeRecord, *, skip_bytes: int) -> None:
-        """Record progress from now on. The first `skip_bytes` of the stream are in the file already."""
+    def keep_record(
+        self, storage: BackupStorage, name: str, record: ResumeRecord, *, skip_bytes: int, to_the_end: bool
+    ) -> None:
+        """Record progress from now on. The first `skip_bytes` of the stream are in the file already.
+
+        `to_the_end`: also record that everything is there, which pays where much is still to be done after that.
+        """
         self._storage, self._name, self.record = storage, name, record
+        self._to_the_end = to_the_end
         self._skip = skip_bytes
 
     def consume(self, data: memoryview) -> None:
@@ -79,7 +86,10 @@ class Writing:
         if self.error is not None:
             return
         try:
-            self.staged.sync()
+            if self._to_the_end:
+                self.checkpoint()
+            else:
+                self.staged.sync()
         except errors.GoldmasterError as error:
             self.error = error
             self._on_error(error)
