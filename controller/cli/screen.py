@@ -26,6 +26,12 @@ def colourful(stream: TextIO) -> bool:
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
+def from_here(path: str) -> str:
+    """Return a path as a person standing here would write it: relative where it lies below."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO | None = None) -> None:
     """Print columns as kubectl does; words that say how things stand are coloured on a terminal."""
     stream = stream or sys.stdout

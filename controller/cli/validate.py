@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -38,7 +38,7 @@ def validate(paths: Sequence[Path], output: str) -> int:
         print(json.dumps({"valid": objects, "problems": [asdict(problem) for problem in problems]}, indent=2))
     else:
         for problem in problems:
-            print(problem)
+            print(replace(problem, file=screen.from_here(problem.file)))
         ignored = sum(tree.ignored for tree in trees)
         others = f", {ignored} of others passed over" if ignored else ""
         screen.warn(f"{objects} valid, {len(problems)} problem{'s' * (len(problems) != 1)}{others}")
