@@ -284,4 +284,6 @@ def _place(root: Directory, room: Directory, shard: Directory, staged: ImageStor
         objects.write_record(room, shard, content)
     if there is None and room.link(partial, shard, digest.hex):
         staged.protect(layout.OBJECT_MODE)  # after the link: an object may not be written, a partial has to be
+    elif there is not None:
+        shard.set_mode(digest.hex, layout.OBJECT_MODE)  # also makes it young again: no audit calls it unclaimed now
     shard.sync()
