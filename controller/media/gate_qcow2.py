@@ -1,4 +1,4 @@
-"""qcow2, the safe subset: self-contained, unencrypted, without internal snapshots or bitmaps.
+"""qcow2, the safe subset: one file, unencrypted, closed cleanly, no backing file, snapshots, bitmaps, unknown features.
 
 Field offsets from qemu's docs/interop/qcow2.txt, big-endian:
 
@@ -7,141 +7,167 @@ Field offsets from qemu's docs/interop/qcow2.txt, big-endian:
     48 refcount_table_offset   56 refcount_table_clusters   60 nb_snapshots   64 snapshots_offset
     version 3: 72 incompatible_features   80 compatible   88 autoclear   96 refcount_order   100 header_length
     104 compression_type, where incompatible bit 3 is set
+
+extended_l2 (incompatible bit 4) is legitimate but refused: images for distribution do not have it (it serves thin
+snapshots), oslo.utils refuses it, and readers other than qemu do not know it.
 """
 
 import struct
-from dataclasses import dataclass
 
 from controller.errors import FormatRejected, TooLarge
+from controller.media.gate_tables import TableWatch
 from controller.media.verdict import MAX_VIRTUAL_BYTES
+from controller.model.image import Format
 
 MAGIC = b"QFI\xfb"
 _V2_HEADER_BYTES = 72
 _V3_HEADER_BYTES = 104
+_MAX_L1_BYTES = 32 * 2**20
+_MAX_REFCOUNT_TABLE_BYTES = 8 * 2**20
+"""Both as qemu has them (QCOW_MAX_L1_SIZE, QCOW_MAX_REFTABLE_SIZE)."""
 _COMPRESSION_BIT = 1 << 3
-_INCOMPATIBLE = {0: "dirty", 1: "corrupt", 2: "an external data file", 4: "extended L2 entries"}
+_INCOMPATIBLE = {
+    0: "it was not closed cleanly (dirty)",
+    1: "it is marked corrupt",
+    2: "it has an external data file",
+    4: "it has extended L2 entries",
+}
+_LAZY_REFCOUNTS = 1
 _END_OF_EXTENSIONS = 0
 _FEATURE_NAMES = 0x6803F857
 _EXTENSIONS = {
     0xE2792ACA: "names a backing file format",
     0x44415441: "names an external data file",
     0x23852875: "holds bitmaps",
-    0x0537BE77: "is encrypted (LUKS)",
+    0x0537BE77: "is an encryption header (LUKS)",
 }
-_MAX_L1_BYTES = 32 << 20
-_MAX_REFCOUNT_TABLE_BYTES = 8 << 20
-MAX_L1_KEPT_BYTES = 1 << 20
-"""Of an L1 table at most so much is looked at for truncation: 64 TiB at the usual cluster size."""
-_L1_OFFSET_MASK = 0x00FFFFFFFFFFFE00
+_OFFSET_MASK = 0x00FFFFFFFFFFFE00
 _L2_COMPRESSED = 1 << 62
+_L2_ZERO = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The fields that matter once the header is accepted."""
+class Image:
+    """An accepted header, and what the tables behind it say as they go by."""
 
-    virtual_size_bytes: int
-    cluster_bits: int
-    l1_offset: int
-    l1_entries: int
-    refcount_end: int
+    format = Format.QCOW2
 
-    @property
-    def cluster_bytes(self) -> int:
-        """Bytes in a cluster."""
-        return 1 << self.cluster_bits
-
-    def check_total(self, total_bytes: int) -> None:
-        """Refuse a file that ends before its own tables do."""
-        for name, end in (
-            ("L1 table (offset 40)", self.l1_offset + 8 * self.l1_entries),
-            ("refcount table (offset 48)", self.refcount_end),
-        ):
-            if end > total_bytes:
-                raise FormatRejected(f"qcow2 truncated: its {name} ends at byte {end}, the file at {total_bytes}")
-
-
-def parse(head: bytes, max_virtual_bytes: int) -> Header:
-    """Accept a header or say which field is wrong. `head` holds the first cluster, or 128 KiB of it.
-
-    Raises:
-        FormatRejected, TooLarge (virtual size).
-
-    """
-    if len(head) < _V2_HEADER_BYTES:
-        raise FormatRejected(
-            f"qcow2 truncated: a header has at least {_V2_HEADER_BYTES} bytes, the file has {len(head)}"
+    def __init__(self, head: bytes, max_bytes: int) -> None:
+        """Take the first cluster, or 128 KiB of it; at least 512 bytes. Raises FormatRejected, TooLarge."""
+        (self._version, backing_offset, backing_bytes, self._cluster_bits, size, crypt, self._l1_entries, l1_offset,
+         refcount_offset, refcount_clusters, snapshots) = struct.unpack_from(">IQIIQIIQQII", head, 4)  # fmt: skip
+        if self._version not in {2, 3}:
+            raise FormatRejected(f"qcow2 version {self._version} (offset 4) is not 2 or 3")
+        if backing_offset or backing_bytes:
+            raise FormatRejected("qcow2 has a backing file (offset 8): an image stands for itself")
+        if not 9 <= self._cluster_bits <= 21:
+            raise FormatRejected(f"qcow2 cluster_bits {self._cluster_bits} (offset 20) is not within 9..21")
+        if crypt:
+            raise FormatRejected(f"qcow2 is encrypted: crypt_method {crypt} (offset 32)")
+        if snapshots:
+            raise FormatRejected(f"qcow2 has {snapshots} internal snapshots (offset 60)")
+        self.virtual_size_bytes = size
+        self._cluster_bytes = 1 << self._cluster_bits
+        self._check_size(min(max_bytes, MAX_VIRTUAL_BYTES))
+        self._check_tables(l1_offset, refcount_offset, refcount_clusters)
+        extensions = _V2_HEADER_BYTES if self._version == 2 else self._check_v3(head)
+        _check_extensions(head, extensions, min(self._cluster_bytes, len(head)))
+        self._refcount_table_end = refcount_offset + refcount_clusters * self._cluster_bytes
+        self._tables = TableWatch(
+            l1_offset,
+            self._l1_entries * 8,
+            pointers=self._l2_offsets,
+            second_bytes=self._cluster_bytes,
+            reach=self._reach,
         )
-    (version, backing_offset, backing_size, cluster_bits, size, crypt, l1_size, l1_offset, refcount_offset,
-     refcount_clusters, snapshots) = struct.unpack_from(">IQIIQIIQQII", head, 4)  # fmt: skip
-    if version not in {2, 3}:
-        raise FormatRejected(f"qcow2 version {version} (offset 4) is not 2 or 3")
-    if backing_offset or backing_size:
-        raise FormatRejected("qcow2 has a backing file (offset 8): an image stands for itself")
-    if not 9 <= cluster_bits <= 21:
-        raise FormatRejected(f"qcow2 cluster_bits {cluster_bits} (offset 20) is not within 9..21")
-    if crypt:
-        raise FormatRejected(f"qcow2 is encrypted: crypt_method {crypt} (offset 32)")
-    if snapshots:
-        raise FormatRejected(f"qcow2 has {snapshots} internal snapshots (offset 60)")
-    _check_size(size, max_virtual_bytes)
-    header = Header(
-        virtual_size_bytes=size,
-        cluster_bits=cluster_bits,
-        l1_offset=l1_offset,
-        l1_entries=l1_size,
-        refcount_end=refcount_offset + (refcount_clusters << cluster_bits),
-    )
-    _check_tables(header, refcount_offset, refcount_clusters)
-    extensions = _V2_HEADER_BYTES if version == 2 else _check_v3(head, cluster_bits)
-    _check_extensions(head, extensions, min(header.cluster_bytes, len(head)))
-    return header
 
+    def feed(self, position: int, data: memoryview) -> None:
+        """Look at the tables. Raises FormatRejected."""
+        self._tables.feed(position, data)
 
-def _check_size(size: int, max_virtual_bytes: int) -> None:
-    if size == 0:
-        raise FormatRejected("qcow2 virtual size (offset 24) is 0")
-    limit = min(max_virtual_bytes, MAX_VIRTUAL_BYTES)
-    if size > limit:
-        raise TooLarge(f"qcow2 virtual size is {size} bytes (offset 24), {limit} are allowed")
+    def finish(self, total_bytes: int, tail: bytes) -> None:
+        """Refuse a file that ends before what its header and tables name. Raises FormatRejected."""
+        del tail
+        reach = max(self._tables.must_reach, self._refcount_table_end)
+        if reach > total_bytes:
+            raise FormatRejected(f"qcow2 truncated: its tables reach to byte {reach}, the file has {total_bytes}")
 
+    # --- the header -------------------------------------------------------------------------------------------------
 
-def _check_tables(header: Header, refcount_offset: int, refcount_clusters: int) -> None:
-    cluster = header.cluster_bytes
-    covered = header.l1_entries * (cluster // 8) * cluster
-    if header.l1_entries * 8 > _MAX_L1_BYTES or covered < header.virtual_size_bytes:
-        raise FormatRejected(f"qcow2 l1_size {header.l1_entries} (offset 36) does not fit the virtual size")
-    if header.l1_offset % cluster or header.l1_offset < cluster:
-        raise FormatRejected(f"qcow2 l1_table_offset {header.l1_offset} (offset 40) is not the start of a cluster")
-    if refcount_offset % cluster or refcount_offset < cluster:
-        raise FormatRejected(f"qcow2 refcount_table_offset {refcount_offset} (offset 48) is not the start of a cluster")
-    if not 0 < refcount_clusters <= max(_MAX_REFCOUNT_TABLE_BYTES // cluster, 1):
-        raise FormatRejected(f"qcow2 refcount_table_clusters {refcount_clusters} (offset 56) is out of bounds")
+    def _check_size(self, limit: int) -> None:
+        size = self.virtual_size_bytes
+        if size == 0 or size % 512:
+            raise FormatRejected(f"qcow2 virtual size {size} (offset 24) is not a positive number of sectors")
+        if size > limit:
+            raise TooLarge(f"qcow2 virtual size is {size} bytes (offset 24), {limit} are allowed")
 
+    def _check_tables(self, l1_offset: int, refcount_offset: int, refcount_clusters: int) -> None:
+        needed = -(-self.virtual_size_bytes // (self._cluster_bytes * (self._cluster_bytes // 8)))
+        if not needed <= self._l1_entries <= _MAX_L1_BYTES // 8:
+            raise FormatRejected(
+                f"qcow2 l1_size {self._l1_entries} (offset 36) is not within {needed}..{_MAX_L1_BYTES // 8}"
+            )
+        for name, where, offset in (("l1", 40, l1_offset), ("refcount", 48, refcount_offset)):
+            if offset % self._cluster_bytes or not self._cluster_bytes <= offset <= _OFFSET_MASK:
+                raise FormatRejected(
+                    f"qcow2 {name}_table_offset {offset} (offset {where}) is not the start of a later cluster"
+                )
+        limit = max(1, _MAX_REFCOUNT_TABLE_BYTES // self._cluster_bytes)
+        if not 1 <= refcount_clusters <= limit:
+            raise FormatRejected(
+                f"qcow2 refcount_table_clusters {refcount_clusters} (offset 56) is not within 1..{limit}"
+            )
 
-def _check_v3(head: bytes, cluster_bits: int) -> int:
-    """Check the fields of version 3; return where the extensions start."""
-    if len(head) < _V3_HEADER_BYTES:
-        raise FormatRejected(
-            f"qcow2 truncated: a version 3 header has {_V3_HEADER_BYTES} bytes, the file has {len(head)}"
-        )
-    incompatible, refcount_order, header_length = struct.unpack_from(">Q16xII", head, 72)
-    for bit, what in _INCOMPATIBLE.items():
-        if incompatible >> bit & 1:
-            raise FormatRejected(f"qcow2 feature bit {bit} (offset 72) is set: {what}")
-    if incompatible & ~_COMPRESSION_BIT:
-        raise FormatRejected(f"qcow2 has unknown incompatible features {incompatible:#x} (offset 72)")
-    if refcount_order > 6:
-        raise FormatRejected(f"qcow2 refcount_order {refcount_order} (offset 96) is above 6")
-    if header_length % 8 or not _V3_HEADER_BYTES <= header_length <= min(1 << cluster_bits, len(head)):
-        raise FormatRejected(f"qcow2 header_length {header_length} (offset 100) is out of bounds")
-    compression = head[104] if header_length > _V3_HEADER_BYTES else 0
-    if compression != (1 if incompatible & _COMPRESSION_BIT else 0):
-        raise FormatRejected(f"qcow2 compression_type {compression} (offset 104) does not fit feature bit 3")
-    return int(header_length)
+    def _check_v3(self, head: bytes) -> int:
+        """Check the fields of version 3; return where the extensions start."""
+        incompatible, compatible, autoclear, refcount_order, header_bytes = struct.unpack_from(">QQQII", head, 72)
+        for bit, what in _INCOMPATIBLE.items():
+            if incompatible >> bit & 1:
+                raise FormatRejected(f"qcow2 incompatible feature {bit} (offset 72) is set: {what}")
+        if incompatible & ~_COMPRESSION_BIT:
+            raise FormatRejected(f"qcow2 has unknown incompatible features {incompatible:#x} (offset 72)")
+        if compatible & ~_LAZY_REFCOUNTS:
+            raise FormatRejected(f"qcow2 has unknown compatible features {compatible:#x} (offset 80)")
+        if autoclear:
+            raise FormatRejected(f"qcow2 has bitmaps, raw external data or unknown features {autoclear:#x} (offset 88)")
+        if refcount_order > 6:
+            raise FormatRejected(f"qcow2 refcount_order {refcount_order} (offset 96) is above 6")
+        if header_bytes % 8 or not _V3_HEADER_BYTES <= header_bytes <= min(self._cluster_bytes, len(head)):
+            raise FormatRejected(f"qcow2 header_length {header_bytes} (offset 100) is out of bounds")
+        compression = head[104] if header_bytes > _V3_HEADER_BYTES else 0
+        if compression != (1 if incompatible & _COMPRESSION_BIT else 0):
+            raise FormatRejected(f"qcow2 compression_type {compression} (offset 104) does not fit feature bit 3")
+        return int(header_bytes)
+
+    # --- the tables -------------------------------------------------------------------------------------------------
+
+    def _l2_offsets(self, l1: bytes) -> list[int]:
+        offsets: set[int] = set()
+        for number, (entry,) in enumerate(struct.iter_unpack(">Q", l1)):
+            offset = entry & _OFFSET_MASK
+            if offset % self._cluster_bytes:
+                raise FormatRejected(f"qcow2 L1 entry {number} ({entry:#x}) is not the start of a cluster")
+            if offset in offsets:
+                # only snapshots share tables; this is how a small file claims to hold a huge disk
+                raise FormatRejected(f"qcow2 L1 entry {number} ({entry:#x}) names an L2 table for a second time")
+            if offset:
+                offsets.add(offset)
+        return list(offsets)
+
+    def _reach(self, l2: bytes) -> int:
+        """First bytes count: the length of a compressed cluster is rounded up, the last cluster may be cut short."""
+        compressed_mask = (1 << 62 - (self._cluster_bits - 8)) - 1
+        zero = _L2_ZERO if self._version == 3 else 0
+        farthest = -1
+        for (entry,) in struct.iter_unpack(">Q", l2):
+            if entry & _L2_COMPRESSED:
+                farthest = max(farthest, entry & compressed_mask)
+            elif entry & _OFFSET_MASK and not entry & zero:
+                farthest = max(farthest, entry & _OFFSET_MASK)
+        return farthest + 1
 
 
 def _check_extensions(head: bytes, start: int, end: int) -> None:
+    """Walk the header extensions: type, length, body padded to 8 bytes, in the first cluster."""
     position = start
     while position + 8 <= end:
         kind, length = struct.unpack_from(">II", head, position)
@@ -151,26 +177,5 @@ def _check_extensions(head: bytes, start: int, end: int) -> None:
             what = _EXTENSIONS.get(kind, "is unknown")
             raise FormatRejected(f"qcow2 header extension {kind:#010x} (offset {position}) {what}")
         position += 8 + (length + 7) // 8 * 8
-    if position > end:
-        raise FormatRejected(f"qcow2 header extensions run past byte {end}, the end of the first cluster")
-
-
-def l2_offsets(l1: bytes) -> list[int]:
-    """Return the offsets of the L2 tables that an L1 table names, sorted."""
-    entries = struct.unpack(f">{len(l1) // 8}Q", l1[: len(l1) // 8 * 8])
-    return sorted({entry & _L1_OFFSET_MASK for entry in entries} - {0})
-
-
-def furthest(l2: bytes, cluster_bits: int) -> int:
-    """Return the offset behind the last host byte that an L2 table names for sure, 0 where it names none.
-
-    A compressed cluster counts with its first byte: its length is rounded up to sectors and may pass the end.
-    """
-    shift = 62 - (cluster_bits - 8)
-    end = 0
-    for entry in struct.unpack(f">{len(l2) // 8}Q", l2[: len(l2) // 8 * 8]):
-        if entry & _L2_COMPRESSED:
-            end = max(end, (entry & ((1 << shift) - 1)) + 1)
-        elif entry & _L1_OFFSET_MASK:
-            end = max(end, (entry & _L1_OFFSET_MASK) + 1)
-    return end
+    if position != end:
+        raise FormatRejected(f"qcow2 header extensions run past byte {end}, where the first cluster or the file ends")

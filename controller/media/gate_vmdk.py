@@ -5,134 +5,143 @@ Header from VMware's "Virtual Disk Format 5.0", little-endian:
     0 magic "KDMV"   4 version   8 flags   12 capacity (sectors)   20 grainSize   28 descriptorOffset (sectors)
     36 descriptorSize (sectors)   44 numGTEsPerGT   48 rgdOffset   56 gdOffset   64 overHead   72 uncleanShutdown
     73 "\\n"  74 " "  75 "\\r"  76 "\\n"   77 compressAlgorithm
+
+With gdOffset -1 the file ends with a marker, a footer (the header again, with the real gdOffset), a marker.
 """
 
-import re
 import struct
-from dataclasses import dataclass
 
 from controller.errors import FormatRejected, TooLarge
+from controller.media import gate_vmdk_text
+from controller.media.gate_tables import TableWatch
 from controller.media.verdict import MAX_VIRTUAL_BYTES
+from controller.model.image import Format
 
 MAGIC = b"KDMV"
-SECTOR = 512
-FOOTER_BYTES = 3 * SECTOR
-"""Footer marker, footer, end-of-stream marker: what the file ends with where the grain directory is at the end."""
-_GD_AT_END = 0xFFFFFFFFFFFFFFFF
+FOOTER_BYTES = 3 * 512
+_SECTOR = 512
+_HEADER_BYTES = 79
+_GD_AT_END = 2**64 - 1
+_FLAGS = 0x30007
+"""1 newline test, 2 second grain directory, 4 zero grains, 0x10000 compressed, 0x20000 markers."""
+_STREAM_FLAGS = 0x30000
+_SECOND_DIRECTORY = 2
 _MAX_DESCRIPTOR_SECTORS = 128
-_CREATE_TYPES = {"monolithicSparse", "streamOptimized"}
-_KEY = re.compile(r'([A-Za-z][\w.]*)\s*=\s*"?([^"]*)"?\Z', re.ASCII)
-_EXTENT = re.compile(r'RW (\d+) SPARSE "([^"/\\:]+)"\Z', re.ASCII)
-_HARMLESS = {"version", "encoding", "CID", "isNativeSnapshot"}
+_GTES_PER_TABLE = 512
+_FOOTER_MARKER = struct.pack("<QII", 1, 0, 3).ljust(_SECTOR, b"\0")
+_END_MARKER = bytes(_SECTOR)
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The fields that matter once the header is accepted."""
+class Image:
+    """An accepted header and descriptor, and what the tables behind them say as they go by."""
 
-    virtual_size_bytes: int
-    footer: bool
-    raw: bytes
-    """The header's own 512 bytes; a footer must repeat them but for gdOffset."""
-    metadata_end: int
-    """Where the tables that the header names end, in bytes."""
+    format = Format.VMDK
 
-    def check_tail(self, tail: bytes, total_bytes: int) -> None:
-        """Refuse a file that ends too early, or whose footer says something else than its header."""
-        if self.metadata_end > total_bytes:
+    def __init__(self, head: bytes, max_bytes: int) -> None:
+        """Take the first 128 KiB, or a whole smaller file of at least 512 bytes. Raises FormatRejected, TooLarge."""
+        (version, self._flags, self._capacity, self._grain, offset, size, entries, second_directory, directory,
+         overhead, _, line_ends, algorithm) = struct.unpack_from("<IIQQQQIQQQB4sH", head, 4)  # fmt: skip
+        self._header = head[:_HEADER_BYTES]
+        if version not in {1, 2, 3}:
+            raise FormatRejected(f"vmdk version {version} (offset 4) is not 1, 2 or 3")
+        if self._flags & ~_FLAGS:
+            raise FormatRejected(f"vmdk has unknown flags {self._flags:#x} (offset 8)")
+        self._check_size(min(max_bytes, MAX_VIRTUAL_BYTES))
+        if self._grain not in {1 << power for power in range(3, 12)}:
+            raise FormatRejected(f"vmdk grainSize {self._grain} (offset 20) is not a power of two within 8..2048")
+        if offset != 1 or not 1 <= size <= _MAX_DESCRIPTOR_SECTORS:
             raise FormatRejected(
-                f"vmdk truncated: its tables end at byte {self.metadata_end}, the file at {total_bytes}"
+                f"vmdk descriptor at sector {offset} (offset 28) of {size} sectors (offset 36): "
+                f"not at 1, of 1..{_MAX_DESCRIPTOR_SECTORS}"
             )
-        if not self.footer:
-            return
-        if total_bytes < FOOTER_BYTES + SECTOR or len(tail) < FOOTER_BYTES:
-            raise FormatRejected("vmdk truncated: the footer is missing")
-        footer = tail[-2 * SECTOR : -SECTOR]
-        same = footer[:56] == self.raw[:56] and footer[64:] == self.raw[64:]
-        if not same:
+        if entries != _GTES_PER_TABLE:
+            raise FormatRejected(f"vmdk numGTEsPerGT {entries} (offset 44) is not {_GTES_PER_TABLE}")
+        if line_ends != b"\n \r\n":
+            raise FormatRejected("vmdk line end bytes (offset 73) are damaged, as a transfer as text does it")
+        self._check_descriptor(head, size, algorithm)
+        self._at_end = directory == _GD_AT_END
+        self._reach = max(overhead, 1 + size, second_directory * bool(self._flags & _SECOND_DIRECTORY)) * _SECTOR
+        self._tables = None if self._at_end else self._watch(directory)
+
+    def feed(self, position: int, data: memoryview) -> None:
+        """Look at the tables. Raises FormatRejected."""
+        if self._tables is not None:
+            self._tables.feed(position, data)
+
+    def finish(self, total_bytes: int, tail: bytes) -> None:
+        """Refuse a file that ends too early, or whose footer differs from its header. `tail`: the last FOOTER_BYTES."""
+        reach = self._reach if self._tables is None else max(self._reach, self._tables.must_reach)
+        if reach > total_bytes:
+            raise FormatRejected(f"vmdk truncated: its tables reach to byte {reach}, the file has {total_bytes}")
+        if self._at_end:
+            self._check_footer(total_bytes, tail)
+
+    # --- the header -------------------------------------------------------------------------------------------------
+
+    def _check_size(self, limit: int) -> None:
+        self.virtual_size_bytes = self._capacity * _SECTOR
+        if self._capacity == 0:
+            # qemu-img then believes the descriptor, which may name any file
+            raise FormatRejected("vmdk capacity (offset 12) is 0")
+        if self.virtual_size_bytes > limit:
+            raise TooLarge(f"vmdk virtual size is {self.virtual_size_bytes} bytes (offset 12), {limit} are allowed")
+
+    def _check_descriptor(self, head: bytes, sectors: int, algorithm: int) -> None:
+        end = (1 + sectors) * _SECTOR
+        if end > len(head):
+            raise FormatRejected(f"vmdk truncated: its descriptor ends at byte {end}, the file has {len(head)}")
+        descriptor = gate_vmdk_text.parse(head[_SECTOR:end])
+        compressed = self._flags & _STREAM_FLAGS == _STREAM_FLAGS and algorithm == 1
+        plain = self._flags & _STREAM_FLAGS == 0 and algorithm == 0
+        if not (compressed if descriptor.stream_optimized else plain):
             raise FormatRejected(
-                f"vmdk footer (offset {total_bytes - 2 * SECTOR}) is missing or differs from the header"
+                f"vmdk flags {self._flags:#x} (offset 8) and compressAlgorithm {algorithm} (offset 77) "
+                "do not fit the createType of the descriptor"
             )
+        # the capacity may be rounded up to whole grains
+        if not 0 <= self._capacity - descriptor.extent_sectors < self._grain:
+            raise FormatRejected(
+                f"vmdk capacity {self._capacity} (offset 12) is not the {descriptor.extent_sectors} sectors "
+                "of the extent in the descriptor"
+            )
+
+    def _watch(self, directory: int) -> TableWatch:
+        if not 1 < directory <= MAX_VIRTUAL_BYTES // _SECTOR:
+            raise FormatRejected(f"vmdk gdOffset {directory} (offset 56) is out of bounds")
+        tables = -(-self._capacity // (self._grain * _GTES_PER_TABLE))
+        return TableWatch(
+            directory * _SECTOR,
+            tables * 4,
+            pointers=_table_offsets,
+            second_bytes=_GTES_PER_TABLE * 4,
+            reach=_reach,
+        )
+
+    def _check_footer(self, total_bytes: int, tail: bytes) -> None:
+        where = total_bytes - 2 * _SECTOR
+        footer = tail[_SECTOR : 2 * _SECTOR]
+        if len(tail) < FOOTER_BYTES or not footer.startswith(MAGIC):
+            raise FormatRejected(f"vmdk truncated: no footer 1024 bytes before the end (offset {where})")
+        if tail[8:_SECTOR] != _FOOTER_MARKER[8:] or tail[-_SECTOR:] != _END_MARKER:
+            raise FormatRejected(f"vmdk footer (offset {where}) does not stand between its markers")
         (directory,) = struct.unpack_from("<Q", footer, 56)
-        if directory in {0, _GD_AT_END} or directory * SECTOR >= total_bytes:
-            raise FormatRejected(f"vmdk footer names no grain directory (offset {total_bytes - 2 * SECTOR + 56})")
+        if (footer[:56], footer[64:_HEADER_BYTES]) != (self._header[:56], self._header[64:]):
+            raise FormatRejected(f"vmdk footer (offset {where}) differs from the header")
+        if not 1 < directory < total_bytes // _SECTOR:
+            raise FormatRejected(f"vmdk gdOffset {directory} of the footer (offset {where + 56}) is out of bounds")
 
 
-def parse(head: bytes, max_virtual_bytes: int) -> Header:
-    """Accept header and embedded descriptor, or say which field or line is wrong.
-
-    Raises:
-        FormatRejected, TooLarge (virtual size).
-
-    """
-    if len(head) < SECTOR:
-        raise FormatRejected(f"vmdk truncated: a header has {SECTOR} bytes, the file has {len(head)}")
-    version, flags, capacity, grain, offset, size, entries, _, directory = struct.unpack_from("<IIQQQQIQQ", head, 4)
-    if version not in {1, 2, 3}:
-        raise FormatRejected(f"vmdk version {version} (offset 4) is not 1, 2 or 3")
-    if capacity == 0:
-        raise FormatRejected("vmdk capacity (offset 12) is 0")
-    limit = min(max_virtual_bytes, MAX_VIRTUAL_BYTES)
-    if capacity * SECTOR > limit:
-        raise TooLarge(f"vmdk virtual size is {capacity * SECTOR} bytes (offset 12), {limit} are allowed")
-    if grain not in {1 << power for power in range(3, 12)}:
-        raise FormatRejected(f"vmdk grainSize {grain} (offset 20) is not a power of two within 8..2048")
-    if entries != 512:
-        raise FormatRejected(f"vmdk numGTEsPerGT {entries} (offset 44) is not 512")
-    if head[73:77] != b"\n \r\n":
-        raise FormatRejected("vmdk line end markers (offset 73) are damaged: it went through a text transfer")
-    if offset < 1 or not 1 <= size <= _MAX_DESCRIPTOR_SECTORS:
-        raise FormatRejected(f"vmdk has no embedded descriptor of a sane size (offsets 28, 36: {offset}, {size})")
-    end = (offset + size) * SECTOR
-    if end > len(head):
-        raise FormatRejected(f"vmdk descriptor ends at byte {end}, beyond what is read of a header ({len(head)} bytes)")
-    create_type = _check_descriptor(head[offset * SECTOR : end], capacity)
-    at_end = directory == _GD_AT_END
-    compressed = bool(flags & 1 << 16)
-    if (create_type == "streamOptimized") != compressed:
-        raise FormatRejected(f"vmdk createType {create_type} does not fit its flags {flags:#x} (offset 8)")
-    tables = -(-capacity // (grain * entries))
-    metadata_end = 0 if at_end else directory * SECTOR + 4 * tables
-    return Header(capacity * SECTOR, at_end, head[:SECTOR], metadata_end)
+def _table_offsets(directory: bytes) -> list[int]:
+    offsets: set[int] = set()
+    for number, (entry,) in enumerate(struct.iter_unpack("<I", directory)):
+        if entry in offsets:
+            raise FormatRejected(f"vmdk grain directory entry {number} ({entry}) names a grain table for a second time")
+        if entry:
+            offsets.add(entry)
+    return [entry * _SECTOR for entry in offsets]
 
 
-def _check_descriptor(area: bytes, capacity: int) -> str:
-    """Check every line; return createType. What is not known to be harmless is refused, whatever its case."""
-    text = area.split(b"\0", 1)[0]
-    if area.strip(b"\0")[len(text) :]:
-        raise FormatRejected("vmdk descriptor goes on behind a NUL byte")
-    try:
-        lines = [line.strip() for line in text.decode("ascii").splitlines()]
-    except UnicodeDecodeError as exc:
-        raise FormatRejected(f"vmdk descriptor has a byte that is not ASCII at {exc.start}") from exc
-    if not lines or lines[0] != "# Disk DescriptorFile":
-        raise FormatRejected("vmdk descriptor does not start with '# Disk DescriptorFile'")
-    keys: dict[str, str] = {}
-    extents = 0
-    for number, line in enumerate(lines, 1):
-        if not line or line.startswith("#"):
-            continue
-        if (extent := _EXTENT.match(line)) is not None:
-            extents += 1
-            if int(extent[1]) != capacity:
-                raise FormatRejected(f"vmdk descriptor line {number}: the extent is not the header's capacity")
-        elif (pair := _KEY.match(line)) is not None:
-            _check_key(pair[1], pair[2], number, keys)
-        else:
-            raise FormatRejected(f"vmdk descriptor line {number} is not allowed: {line[:80]!r}")
-    if extents != 1:
-        raise FormatRejected(f"vmdk descriptor has {extents} sparse extents in this file, not 1")
-    if keys.get("parentCID") != "ffffffff":
-        raise FormatRejected("vmdk has a parent (parentCID is not ffffffff): an image stands for itself")
-    create_type = keys.get("createType", "")
-    if create_type not in _CREATE_TYPES:
-        raise FormatRejected(f"vmdk createType {create_type[:40]!r} is not one of {', '.join(sorted(_CREATE_TYPES))}")
-    return create_type
-
-
-def _check_key(key: str, value: str, number: int, keys: dict[str, str]) -> None:
-    if key in keys and not key.startswith("ddb."):
-        raise FormatRejected(f"vmdk descriptor line {number}: {key} stands twice")
-    if key not in _HARMLESS | {"parentCID", "createType"} and not key.startswith("ddb."):
-        raise FormatRejected(f"vmdk descriptor line {number}: {key[:40]} is not allowed")
-    keys[key] = value
+def _reach(table: bytes) -> int:
+    # 0: not allocated, 1: zeros
+    farthest = max(struct.unpack(f"<{_GTES_PER_TABLE}I", table))
+    return int(farthest) * _SECTOR + 1 if farthest > 1 else 0
