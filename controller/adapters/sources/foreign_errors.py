@@ -44,7 +44,7 @@ def _translate_tls(error: ssl.SSLError, doing: str) -> errors.GoldmasterError:
         return errors.ProtocolError(f"{doing} failed: the certificate is not trusted: {clip(error.verify_message)}")
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
         return _unreachable(error, doing)
-    return errors.ProtocolError(f"{doing} failed: TLS: {clip(error.reason or str(error))}")
+    return errors.ProtocolError(f"{doing} failed: TLS: {_said(error)}")
 
 
 def _unreachable(error: Exception, doing: str) -> errors.SourceUnreachable:

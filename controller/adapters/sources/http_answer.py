@@ -145,7 +145,7 @@ def redirect_target(here: SourceUrl, headers: Headers) -> SourceUrl:
     location = single(headers, "Location")
     if not location:
         raise errors.ProtocolError("the server redirects without saying where to")
-    if "\\" in location or any(not character.isprintable() or character.isspace() for character in location):
+    if "\\" in location or any(character <= " " or character == "\x7f" for character in location):
         raise errors.ProtocolError("the server redirects to a URL with blanks, backslashes or control characters in it")
     # Header bytes arrive as Latin-1; browsers percent-encode what servers forget to.
     location = quote(location.encode("latin-1", "replace"), safe=_KEPT_IN_LOCATION).partition("#")[0]
@@ -154,6 +154,8 @@ def redirect_target(here: SourceUrl, headers: Headers) -> SourceUrl:
         raise errors.PolicyDenied(
             f"the server redirects to a {scheme[1][:20].lower()} URL; only http and https are followed"
         )
+    if scheme is not None and not location.startswith("//", scheme.end()):
+        raise errors.ProtocolError("the server redirects to a URL without a host")
     try:
         there = SourceUrl.parse(urljoin(here.text, location))
     except (errors.InvalidSpec, ValueError) as exc:

@@ -143,9 +143,11 @@ class Wire:
             return count
         try:
             count = self._sock.recv_into(view)
-        except OSError:
-            # Not there yet, or broken: the slow path finds out which.
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             count = self._ready(lambda: self._sock.recv_into(view), self._readable)
+        except OSError as exc:
+            # Never asked twice: the kernel tells of a reset once, and then pretends a proper end.
+            raise foreign_errors.translate(exc, self._patience.doing) from exc
         self._unlooked += count
         if self._unlooked >= _LOOK_EVERY_BYTES:
             self._unlooked = 0
