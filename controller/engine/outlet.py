@@ -1,11 +1,10 @@
 """The last stretch of a pass: content bytes go by the inspectors to the digests and to every target."""
 
-from controller import errors
 from controller.engine.ring import Ring, Slot
 from controller.engine.sinks import Hashing
-from controller.media.gate import Gate
+from controller.media.pipeline import Understanding
 from controller.model.digest import Algorithm, Digest
-from controller.model.image import Content, Format
+from controller.model.image import Content
 from controller.model.transfer import TransferRequest
 
 
@@ -17,12 +16,16 @@ class Outlet:
         self.total_bytes = 0
         self._request = request
         self._hashings = hashings
-        self._gate = Gate(request.max_size_bytes) if request.origin is None else None
+        self._understanding = (
+            Understanding(request.max_size_bytes, declared=request.format, iso_expected=request.iso_expected)
+            if request.origin is None
+            else None
+        )
 
     def deliver(self, slot: Slot, length: int) -> None:
         """Look at the bytes, then pass them on. Raises FormatRejected or TooLarge as soon as that is sure."""
-        if self._gate is not None and length:
-            self._gate.feed(slot.view[:length])
+        if self._understanding is not None and length:
+            self._understanding.feed(slot.view[:length])
         self.total_bytes += length
         self.ring.submit(slot, length)
 
@@ -32,10 +35,9 @@ class Outlet:
 
     def finish(self, source_digests: tuple[Digest, ...]) -> Content:
         """Return the facts. Raises FormatRejected, TooLarge."""
-        if self._gate is None:
+        if self._understanding is None:
             raise AssertionError("a copy is not inspected")
-        verdict = self._gate.finish(self.total_bytes)
-        self._check_declared(verdict.format)
+        verdict = self._understanding.finish(self.total_bytes)
         return Content(
             sha256=self.digest(Algorithm.SHA256),
             md5=self.digest(Algorithm.MD5),
@@ -44,12 +46,3 @@ class Outlet:
             format=verdict.format,
             source_digests=source_digests,
         )
-
-    def _check_declared(self, found: Format) -> None:
-        declared = self._request.format
-        if declared is not None and declared is not found:
-            raise errors.FormatRejected(f"spec.format says {declared}, the bytes are {found}")
-        if self._request.iso_expected and found is not Format.ISO:
-            raise errors.FormatRejected(f"spec.mediaType is ISO, the bytes are {found}")
-        if not self._request.iso_expected and found is Format.ISO:
-            raise errors.FormatRejected("the bytes are iso, spec.mediaType is not ISO")
