@@ -25,8 +25,11 @@ class TransferSettings:
     """Transfers at once. Default 4: two cores are busy hashing with two; the others hide latency."""
     default_max_size_bytes: int = 2**40
     """Bytes; what an Image without maxSize may weigh, downloaded and virtual. Default 1 TiB."""
-    partial_lifetime: timedelta = timedelta(days=7)
-    """How long an abandoned partial is kept for a resume. Default a week: a suspended image may wait that long."""
+    abandoned_after: timedelta = timedelta(minutes=15)
+    """How long a partial that no image waits for lies untouched before it is removed. Default 15 minutes: another
+    instance on the same storage touches its own all the time, and loses no more than a download if it does not."""
+    sweep_interval: timedelta = timedelta(hours=1)
+    """How often each storage's staging room is swept, beside the start. Default an hour."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,20 @@
 """The engine: worker threads take keys from the queue and reconcile them; transfers and storages add keys."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
+from controller.engine.berths import source_name
 from controller.engine.queue import KeyedQueue
 from controller.engine.reconcile import ImageReconciler, Outcome
 from controller.engine.storages import OpenStorage, Storages
-from controller.model.resource import Key, Kind
+from controller.model import conditions
+from controller.model.conditions import ConditionType
+from controller.model.resource import Image, Key, Kind
 from controller.model.transfer import Running
-from controller.plan.observed import Limits
+from controller.plan.case import Case
+from controller.plan.observed import Limits, Observed
 from controller.ports import Clock, Resources, StorageFactory, Transfers
 from controller.settings import EngineSettings, TransferSettings
 
@@ -36,7 +40,9 @@ class Engine:
         on_pass: Callable[[Key, Outcome], None] = lambda _key, _outcome: None,
     ) -> None:
         self._resources = resources
+        self._clock = clock
         self._settings = engine
+        self._transfer_settings = transfer
         self._on_pass = on_pass
         self.queue: KeyedQueue[Key] = KeyedQueue(clock)
         self.storages = Storages(resources, factory, clock, self._storage_changed)
@@ -47,7 +53,9 @@ class Engine:
             resync_interval_s=engine.resync_interval.total_seconds(),
         )
         self.images = ImageReconciler(resources, self.storages, self.transfers, clock, limits)
+        self._limits = limits
         self._uids: dict[str, Key] = {}
+        self._next_sweep: dict[Key, float] = {}
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
@@ -89,6 +97,7 @@ class Engine:
             if key.kind is Kind.BACKUP_STORAGE:
                 if self.storages.reconcile(key):
                     self.queue.add_after(key, self._settings.probe_interval.total_seconds())
+                    self._sweep(key)
                 return
             image = self._resources.image(key)
             if image is not None:
@@ -103,6 +112,26 @@ class Engine:
         except Exception:
             log.exception("reconcile.bug", key=str(key))
             self.queue.add_after(key, BUG_BACKOFF_S)
+
+    def _sweep(self, key: Key) -> None:
+        """Remove partials that no image waits for; at the first probe and then every so often."""
+        now = self._clock.monotonic()
+        storage = next((storage for storage in self.storages.all() if storage.name == key.name), None)
+        if storage is None or not storage.connected or self._next_sweep.get(key, now) > now:
+            return
+        self._next_sweep[key] = now + self._transfer_settings.sweep_interval.total_seconds()
+        images = (self._resources.image(image) for image in self._resources.keys(Kind.IMAGE))
+        keep = frozenset(name for image in images if image is not None for name in self._partials(image))
+        for name in storage.adapter.sweep(keep, self._transfer_settings.abandoned_after):
+            log.info("staging.swept", storage=storage.name, path=name)
+
+    def _partials(self, image: Image) -> Iterator[str]:
+        """Yield the names under which a transfer of this image may go on."""
+        if conditions.is_true(image.status.conditions, ConditionType.READY):
+            return
+        for key in Case.of(image, Observed(()), self._clock.now(), self._limits).transfer_keys():
+            yield key
+            yield source_name(key)
 
     def _transfer_changed(self, transfer: str, owners: frozenset[str]) -> None:
         """One that ended is looked at at once, one that began only if it does not end soon: a write less."""

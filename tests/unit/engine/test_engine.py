@@ -314,6 +314,25 @@ def test_workers_take_keys_until_stopped() -> None:
     assert bench.transfers.started
 
 
+def test_partials_nobody_waits_for_are_swept_and_the_others_kept(bench: Bench) -> None:
+    bench.engine.probe_storages()
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    (waited_for,) = bench.transfers.owned(bench.image().meta.uid)
+    for name in (waited_for, f"{waited_for}.source", "get-of-an-older-spec"):
+        bench.store().stage(name, keep_bytes=0, size_hint=None).close()
+    bench.clock.advance(timedelta(hours=2))
+    bench.work()
+    assert set(bench.store().partials) == {waited_for, f"{waited_for}.source"}
+    bench.transfers.finish()
+    bench.clock.advance(timedelta(hours=2))
+    bench.work()
+    assert bench.says(ConditionType.READY)
+    bench.clock.advance(timedelta(hours=2))
+    bench.work()
+    assert bench.store().partials == {}
+
+
 def test_verify_reads_the_bytes_and_quarantines_what_is_wrong(bench: Bench) -> None:
     bench.converge()
     (good,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
