@@ -15,6 +15,7 @@ import itertools
 import os
 import re
 import stat
+import zlib
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -25,7 +26,7 @@ _KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
 _SUBDIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _temporary_numbers = itertools.count()
-TEMPORARY_NAME = re.compile(r"[0-9]+-[0-9]+-[0-9a-f]{8}\.tmp\Z", re.ASCII)
+TEMPORARY_NAME = re.compile(r"([0-9a-f]{8})-([0-9]+)-[0-9]+-[0-9a-f]{8}\.tmp\Z", re.ASCII)
 """How the temporary files of this module are named; a sweep may remove them."""
 
 
@@ -335,8 +336,30 @@ class Directory:
 
 
 def temporary_name() -> str:
-    """Return a name that no other process or thread uses."""
-    return f"{os.getpid()}-{next(_temporary_numbers)}-{os.urandom(4).hex()}.tmp"
+    """Return a name that no other process or thread uses, and that tells whose it is."""
+    return f"{_process_space()}-{os.getpid()}-{next(_temporary_numbers)}-{os.urandom(4).hex()}.tmp"
+
+
+def orphaned(name: str) -> bool:
+    """Whether a temporary file belongs to a process of this very system that is gone; False where nobody can tell."""
+    match = TEMPORARY_NAME.match(name)
+    if match is None or match[1] != _process_space():
+        return False
+    try:
+        os.kill(int(match[2]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+@functools.cache
+def _process_space() -> str:
+    """Name the boot and the PID namespace: a process number means something only within both."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
+        place = boot.read() + os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32(place.encode()):08x}"
 
 
 def write_all(files: FileCalls, fd: int, data: memoryview, offset: int) -> None:

@@ -99,7 +99,7 @@ def test_a_directory_with_other_things_in_it_is_refused_and_left_alone(path: Pat
 def test_a_fresh_file_system_and_an_unfinished_creation_are_taken(path: Path) -> None:
     path.mkdir()
     (path / "lost+found").mkdir()
-    (path / "12-0-00ff00ff.tmp").write_text("{")
+    (path / "00000000-12-0-00ff00ff.tmp").write_text("{")
     store_at(path).probe()
     assert {"goldmaster.json", "lost+found", "staging"} == set(os.listdir(path))
 
@@ -239,11 +239,11 @@ def test_a_sweep_leaves_what_is_young_and_what_is_not_ours(path: Path) -> None:
     store = ImageStore(str(path), storage_uuid=UUID, reserved_bytes=0, clock=clock, files=FaultyFiles())
     store.probe()
     staging = path / "staging"
-    for name in ("t-1.partial", "t-1.json", "t-2.json", "12-0-00ff00ff.tmp", "README"):
+    for name in ("t-1.partial", "t-1.json", "t-2.json", "00000000-12-0-00ff00ff.tmp", "README"):
         (staging / name).write_text("x")
         os.utime(staging / name, (clock.now().timestamp() - 60,) * 2)
     os.utime(staging / "t-1.json", (clock.now().timestamp(),) * 2)
     assert store.sweep((), timedelta(minutes=2)) == []
-    assert store.sweep((), timedelta(minutes=1)) == ["12-0-00ff00ff.tmp", "t-2"]
+    assert store.sweep((), timedelta(minutes=1)) == ["00000000-12-0-00ff00ff.tmp", "t-2"]
     assert store.sweep((), timedelta(0)) == ["t-1"]
     assert os.listdir(staging) == ["README"]

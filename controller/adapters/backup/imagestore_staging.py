@@ -225,7 +225,9 @@ class StagingRoom:
             swept = [
                 stage
                 for stage, entries in sorted(staged_entries(room).items())
-                if stage not in keep and self.untouched_for(room, entries) >= older_than and _removed(room, entries)
+                if stage not in keep
+                and (durable_files.orphaned(stage) or self.untouched_for(room, entries) >= older_than)
+                and _removed(room, entries)
             ]
             if swept:
                 room.sync()

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,3 +141,15 @@ def test_names_of_temporary_files_are_unique_and_known_to_the_sweep() -> None:
     assert len(names) == 100
     assert all(durable_files.TEMPORARY_NAME.match(name) for name in names)
     assert not durable_files.TEMPORARY_NAME.match("holiday.tmp")
+
+
+def test_a_temporary_file_of_a_process_that_is_gone_is_an_orphan() -> None:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as gone:
+        gone.wait(10)
+    ours = durable_files.temporary_name()
+    space, _, *rest = ours.split("-")
+    assert not durable_files.orphaned(ours)
+    assert durable_files.orphaned("-".join([space, str(gone.pid), *rest]))
+    assert not durable_files.orphaned("-".join(["00000000", str(gone.pid), *rest])), "another boot: nobody can tell"
+    assert not durable_files.orphaned("-".join([space, "1", *rest])), "alive, whoever it belongs to"
+    assert not durable_files.orphaned("get-1.partial")
