@@ -78,6 +78,10 @@ class NoDirectIo(FaultyFiles):
         self._at_first_write = at_first_write
         self._direct: set[int] = set()
 
+    def close(self, fd: int) -> None:
+        self._direct.discard(fd)  # the number will be another file's
+        super().close(fd)
+
     def set_direct(self, fd: int, direct: bool) -> None:
         if direct and not self._at_first_write:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
