@@ -129,8 +129,12 @@ class HttpSource:
 
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Built once, when first needed: loading the trust store takes some 20 ms."""
-        context = ssl.create_default_context()
+        """Built once, when first needed: loading the trust store takes some 20 ms.
+
+        Not `ssl.create_default_context`: it would write session keys to where SSLKEYLOGFILE says.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_default_certs()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
         if self._extra_ca_file is not None:
