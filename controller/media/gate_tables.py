@@ -8,8 +8,8 @@ not depend on how the bytes are cut. Looking stops at MAX_SECOND_LEVEL_BYTES: it
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-MAX_FIRST_LEVEL_BYTES = 2**20
-"""Of a first table, so much is looked at: a qcow2 of 64 TiB at the usual cluster size, a VMDK of 8 TiB."""
+MAX_FIRST_LEVEL_BYTES = 2**18
+"""Of a first table, so much is looked at: a qcow2 of 16 TiB at the usual cluster size, a VMDK of 2 TiB."""
 MAX_SECOND_LEVEL_BYTES = 2**26
 """Of second tables together: 512 GiB of qcow2. An entry costs 50 ns or so; more would be a way to keep a CPU busy."""
 
@@ -44,8 +44,10 @@ class TableWatch:
         reach: Callable[[bytes], int],
     ) -> None:
         self.must_reach = start + length
-        self._first: _Window | None = _Window(start, min(length, MAX_FIRST_LEVEL_BYTES))
-        self._second: list[_Window] = []
+        self._window: _Window | None = _Window(start, min(length, MAX_FIRST_LEVEL_BYTES))
+        self._in_first = True
+        self._waiting: list[int] = []
+        """Offsets of second tables that are still to come, the last one first."""
         self._pointers = pointers
         self._second_bytes = second_bytes
         self._reach = reach
@@ -53,25 +55,23 @@ class TableWatch:
     def feed(self, position: int, data: memoryview) -> None:
         """Take the bytes at `position`; they come in order, without gaps. Raises what `pointers` raises."""
         end = position + len(data)
-        if self._first is not None:
-            if self._first.start >= end or not self._first.take(position, data):
+        while self._window is not None and self._window.start < end:
+            if not self._window.take(position, data):
                 return
-            self._read_first(self._first)
-            self._first = None
-        while self._second and self._second[-1].start < end:
-            window = self._second[-1]
-            if not window.take(position, data):
-                return
-            self.must_reach = max(self.must_reach, self._reach(bytes(window.data)))
-            self._second.pop()
+            table = bytes(self._window.data)
+            if self._in_first:
+                self._in_first = False
+                self._plan(table, free=self._window.start + len(table))
+            else:
+                self.must_reach = max(self.must_reach, self._reach(table))
+            self._window = _Window(self._waiting.pop(), self._second_bytes) if self._waiting else None
 
-    def _read_first(self, window: _Window) -> None:
-        free = window.start + window.length
+    def _plan(self, first_table: bytes, free: int) -> None:
         budget = MAX_SECOND_LEVEL_BYTES
-        for offset in sorted(self._pointers(bytes(window.data))):
+        for offset in sorted(self._pointers(first_table)):
             self.must_reach = max(self.must_reach, offset + self._second_bytes)
             if offset >= free and budget >= self._second_bytes:
-                self._second.append(_Window(offset, self._second_bytes))
+                self._waiting.append(offset)
                 free = offset + self._second_bytes
                 budget -= self._second_bytes
-        self._second.reverse()
+        self._waiting.reverse()
