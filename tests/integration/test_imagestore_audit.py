@@ -261,6 +261,15 @@ def test_mending_a_finding_that_is_no_longer_true_changes_nothing(store: Store) 
     assert store.codes == []
 
 
+def test_a_repair_never_removes_claimed_bytes_whose_link_is_lost(store: Store) -> None:
+    """The object has one name left, and a claim file speaks for it."""
+    store.link.unlink()
+    store.clock.advance(LATER)
+    path = str(store.object.relative_to(store.path))
+    store.adapter.mend(ports.Finding("unclaimed-object", path, "", "remove them"))
+    assert store.object.read_bytes() == DATA
+
+
 def test_quarantined_bytes_are_kept_with_a_note_and_reachable_under_no_other_name(store: Store) -> None:
     store.adapter.link(OTHER_IMAGE, ref_of(store.content))
     store.adapter.quarantine(store.content.sha256, "sha256 is another one")

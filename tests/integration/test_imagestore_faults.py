@@ -253,6 +253,22 @@ def test_full_while_writing_ends_the_transfer_before_the_reserve_is_eaten(room: 
     assert list((room / "store" / "staging").iterdir()) == []
 
 
+def test_a_large_file_that_does_not_fit_is_refused_before_its_first_byte(room: Path) -> None:
+    """The room is taken at once; where a file system cannot do that, the transfer goes on without."""
+    scene = Scene(room / "store", FaultyFiles(), FakeClock())
+    store = scene.store
+    store.probe()
+    for code in sorted(FULL):
+        scene.files.arm(1, code, only=frozenset({"preallocate"}))
+        with pytest.raises(errors.NoSpace):
+            store.stage("t-1", keep_bytes=0, size_hint=2**24)
+        assert list((scene.path / "staging").iterdir()) == []
+    scene.files.arm(1, errno.EOPNOTSUPP, only=frozenset({"preallocate"}))
+    staged = store.stage("t-1", keep_bytes=0, size_hint=2**24)
+    assert scene.files.failed == "preallocate"
+    staged.discard()
+
+
 @pytest.mark.parametrize(("call", "code"), [("link", errno.EXDEV), ("rename", errno.EXDEV), ("link", errno.EMLINK)])
 def test_a_store_across_file_systems_is_a_clear_error(room: Path, call: str, code: int) -> None:
     scene = Scene(room / "store", FaultyFiles(), FakeClock())

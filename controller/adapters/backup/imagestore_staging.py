@@ -21,7 +21,11 @@ from controller.model.transfer import ResumeRecord
 from controller.ports import Clock
 
 DIRECT_FROM_BYTES = 8 * 2**20
-"""Smaller files are written through the page cache: measured, direct I/O gains nothing there."""
+"""Smaller files are written through the page cache and without preallocation.
+
+Measured on ext4: direct I/O takes as long for 1 MiB and longer for 4 MiB; buffered writes into preallocated room cost
+three times the CPU.
+"""
 _CHECK_SPACE_EVERY_BYTES = 64 * 2**20
 _COPY_BYTES = 2**20
 _NO_PREALLOCATION = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM})
@@ -195,7 +199,7 @@ class StagingRoom:
             direct = size_hint is None or size_hint >= DIRECT_FROM_BYTES
             writer = Writer(self._files, fd, start=kept, direct=direct)
             staged = ImageStoreFile(self._files, room, name, fd, writer, reserved_bytes=self._reserved_bytes)
-            if size_hint:
+            if size_hint is not None and size_hint >= DIRECT_FROM_BYTES:
                 staged.preallocate(size_hint)
             undo.pop_all()
             return staged
