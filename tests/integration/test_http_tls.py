@@ -69,9 +69,11 @@ def test_many_records_make_the_same_bytes(authority: Authority, size: int) -> No
 def test_a_wrong_certificate_is_refused_and_no_request_is_sent(
     authority: Authority, names: list[str], expired: bool, said: str
 ) -> None:
-    with HostileServer(serving(b"image"), tls=authority.server(*names, expired=expired)) as server:
-        with pytest.raises(errors.ProtocolError, match=f"certificate is not trusted: .*{said}"):
-            source(authority).open(asking(server.url(host="h.example")), NEVER)
+    with (
+        HostileServer(serving(b"image"), tls=authority.server(*names, expired=expired)) as server,
+        pytest.raises(errors.ProtocolError, match=f"certificate is not trusted: .*{said}"),
+    ):
+        source(authority).open(asking(server.url(host="h.example")), NEVER)
     assert all(peer.request == b"" for peer in server.peers)
 
 
@@ -80,15 +82,19 @@ def test_an_unknown_authority_is_refused_whatever_other_libraries_are_told(
 ) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.setenv(name, str(authority.ca_file))
-    with HostileServer(serving(b"image"), tls=authority.server("127.0.0.1")) as server:
-        with pytest.raises(errors.ProtocolError, match="certificate is not trusted"):
-            source(None).open(asking(server.url()), NEVER)
+    with (
+        HostileServer(serving(b"image"), tls=authority.server("127.0.0.1")) as server,
+        pytest.raises(errors.ProtocolError, match="certificate is not trusted"),
+    ):
+        source(None).open(asking(server.url()), NEVER)
 
 
 def test_old_tls_is_refused(authority: Authority) -> None:
-    with HostileServer(serving(b"image"), tls=authority.server("127.0.0.1", old_tls=True)) as server:
-        with pytest.raises(errors.ProtocolError, match="TLS"):
-            source(authority).open(asking(server.url()), NEVER)
+    with (
+        HostileServer(serving(b"image"), tls=authority.server("127.0.0.1", old_tls=True)) as server,
+        pytest.raises(errors.ProtocolError, match="TLS"),
+    ):
+        source(authority).open(asking(server.url()), NEVER)
 
 
 def test_a_handshake_that_stalls_ends_by_the_connect_timeout(authority: Authority) -> None:
@@ -129,9 +135,11 @@ def test_a_cut_tls_connection_is_broken(authority: Authority) -> None:
     def script(peer: Peer) -> None:
         peer.send(head("200 OK", ["Content-Length: 1000000"]), bytes(1000))
 
-    with HostileServer(script, tls=authority.server("127.0.0.1")) as server:
-        with pytest.raises(errors.SourceUnreachable):
-            fetch(source(authority), asking(server.url()))
+    with (
+        HostileServer(script, tls=authority.server("127.0.0.1")) as server,
+        pytest.raises(errors.SourceUnreachable),
+    ):
+        fetch(source(authority), asking(server.url()))
 
 
 def test_silence_in_tls_ends_by_the_stall_timeout(authority: Authority) -> None:
@@ -139,23 +147,29 @@ def test_silence_in_tls_ends_by_the_stall_timeout(authority: Authority) -> None:
         peer.send(head("200 OK", ["Content-Length: 10"]), b"image")
         peer.hold()
 
-    with HostileServer(script, tls=authority.server("127.0.0.1")) as server:
-        with pytest.raises(errors.SourceUnreachable, match="in vain"):
-            fetch(source(authority), asking(server.url(), stall_s=0.3))
+    with (
+        HostileServer(script, tls=authority.server("127.0.0.1")) as server,
+        pytest.raises(errors.SourceUnreachable, match="in vain"),
+    ):
+        fetch(source(authority), asking(server.url(), stall_s=0.3))
 
 
 def test_https_is_never_left_for_http(authority: Authority) -> None:
-    with HostileServer(serving(b"image")) as plain:
-        with HostileServer(redirecting(plain.url()), tls=authority.server("127.0.0.1")) as server:
-            with pytest.raises(errors.PolicyDenied, match="from https to http"):
-                source(authority).open(asking(server.url()), NEVER)
+    with (
+        HostileServer(serving(b"image")) as plain,
+        HostileServer(redirecting(plain.url()), tls=authority.server("127.0.0.1")) as server,
+    ):
+        with pytest.raises(errors.PolicyDenied, match="from https to http"):
+            source(authority).open(asking(server.url()), NEVER)
         assert plain.connections == 0
 
 
 def test_http_may_be_left_for_https(authority: Authority) -> None:
-    with HostileServer(serving(b"image"), tls=authority.server("127.0.0.1")) as secure:
-        with HostileServer(redirecting(secure.url())) as server:
-            assert fetch(source(authority), asking(server.url())) == b"image"
+    with (
+        HostileServer(serving(b"image"), tls=authority.server("127.0.0.1")) as secure,
+        HostileServer(redirecting(secure.url())) as server,
+    ):
+        assert fetch(source(authority), asking(server.url())) == b"image"
 
 
 def test_session_keys_are_not_written_where_the_environment_says(
