@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from controller import wiring
+from controller import logs, wiring
 from controller.cli import columns, exits, options, progress, running, screen
 from controller.cli.validate import problems_of
 from controller.gitops.loop import Converged, Standalone
@@ -44,9 +44,9 @@ def apply(
     """Bring every image of PATH... to Ready, once, and print how they stand.
 
     Each PATH is a file or a directory of manifests. Ends when every image is Ready or cannot become so without a change
-    (or after --timeout), with exit code 0 only if all are Ready. Nothing starts while a manifest is wrong. An image
-    whose manifest is gone from a PATH is deleted. With no BackupStorage manifest, a storage named `default` under the
-    state directory serves.
+    (or after --timeout), with exit code 0 only if all are Ready. What failed before is tried again. Nothing starts
+    while a manifest is wrong. An image whose manifest is gone from a PATH is deleted. With no BackupStorage manifest, a
+    storage named `default` under the state directory serves.
 
     \b
     goldmaster apply manifests/ --state /var/lib/goldmaster
@@ -60,6 +60,7 @@ def apply(
 def _apply(
     paths: Sequence[Path], settings: Settings, mode: StandaloneSettings, timeout: timedelta, *, verbose: bool
 ) -> int:
+    logs.configure(quiet=True)
     with running.interrupts() as stop, wiring.standalone(settings, mode) as instance:
         trees = instance.load(paths)
         if problems := problems_of(trees):
@@ -67,6 +68,7 @@ def _apply(
         applied = instance.take(trees)
         if applied.problems:
             return _refuse(applied.problems)
+        instance.try_again()
         with progress.shown(instance, verbose=verbose) as tick:
             converged = instance.converge(timeout.total_seconds(), stop, tick)
         code = _report(instance, converged, timeout)

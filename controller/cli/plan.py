@@ -11,9 +11,13 @@ from controller.cli import exits, kinds, options, running, screen
 from controller.cli.validate import problems_of
 from controller.gitops.loop import Standalone
 from controller.gitops.state import Applied
-from controller.model.resource import Key, Kind
+from controller.model import conditions
+from controller.model.conditions import ConditionType
+from controller.model.resource import Image, Key, Kind
+from controller.plan.effects import Plan
 from controller.settings import StandaloneSettings
 
+NOTHING = "nothing"
 Step = dict[str, str]
 
 
@@ -49,6 +53,7 @@ def plan(
         trees = instance.load(paths)
         problems = problems_of(trees)
         applied = instance.take(trees)
+        instance.try_again()
         steps = _steps(instance, applied)
     for problem in (*problems, *applied.problems):
         screen.warn(str(problem))
@@ -78,9 +83,17 @@ def _steps(instance: Standalone, applied: Applied) -> list[Step]:
         if looked is None:
             continue
         image, _, planned = looked
-        idle = not planned.effects and not planned.after and planned.status == image.status
-        steps.append(_step(key, why.get(key, "unchanged"), "nothing" if idle else planned.summary))
+        steps.append(_step(key, why.get(key, "unchanged"), _action(image, planned, changed=key in why)))
     return steps
+
+
+def _action(image: Image, planned: Plan, *, changed: bool) -> str:
+    if planned.effects or planned.after or changed:
+        return planned.summary
+    ready = conditions.find(planned.status.conditions, ConditionType.READY)
+    if ready is not None and ready.status and not image.meta.deleting:
+        return NOTHING
+    return f"wait: {planned.summary}"
 
 
 def _step(key: Key, why: str, action: str) -> Step:
@@ -92,7 +105,7 @@ def _sorted(keys: Iterable[Key]) -> list[Key]:
 
 
 def _print(steps: Sequence[Step]) -> None:
-    busy = [step for step in steps if step["action"] != "nothing"]
+    busy = [step for step in steps if step["action"] != NOTHING]
     if busy:
         screen.print_table(
             ["OBJECT", "WHY", "WHAT WOULD BE DONE"], [[step["object"], step["why"], step["action"]] for step in busy]

@@ -65,8 +65,7 @@ def _ask(state_dir: Path, keys: Sequence[Key], verb: Verb) -> None:
         for key in keys:
             if key not in known[key.kind]:
                 raise kinds.not_found(key.kind, key.name, key.namespace)
-        for key in keys:
-            state.ask(key, verb)
+        state.ask_all(keys, verb)
     process = instance_lock.holder(state_dir)
     taker = (
         f"the instance that runs (process {process}) takes it up" if process else "the next apply or run takes it up"

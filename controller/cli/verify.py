@@ -54,8 +54,7 @@ def verify(names: Sequence[str], everything: bool, quarantine: bool, state_dir: 
         screen.warn("there are no images")
     if quarantine and damaged:
         with State.open(state_dir, SystemClock()) as writable:
-            for key in damaged:
-                writable.ask(key, Verb.RECONCILE)
+            writable.ask_all(damaged, Verb.RECONCILE)
     return max(codes, default=exits.OK)
 
 

@@ -1,7 +1,7 @@
 """Standalone mode's loop: manifests into the state, keys into the engine, until all is settled or somebody stops it."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,9 @@ import structlog
 
 from controller.engine.engine import Engine
 from controller.engine.reconcile import Outcome
-from controller.gitops.desired import Guards
+from controller.gitops.desired import Guards, HeldBack
 from controller.gitops.loader import Loader
-from controller.gitops.state import Applied, State
+from controller.gitops.state import Applied, State, Verb
 from controller.gitops.tree import Problem, Tree, Wanted
 from controller.gitops.watcher import Watcher
 from controller.model import conditions
@@ -116,6 +116,7 @@ class Standalone:
         self._clock = clock
         self._guards = Guards(settings.max_deletions_percent, settings.confirm_deletions)
         self._reported: tuple[Problem, ...] = ()
+        self._held_back: tuple[HeldBack, ...] = ()
 
     def load(self, paths: Sequence[Path]) -> tuple[Tree, ...]:
         """Read the trees; adds the built-in storage where nothing declares one."""
@@ -123,10 +124,12 @@ class Standalone:
 
     def take(self, trees: Sequence[Tree]) -> Applied:
         """Take the trees as what is wanted."""
-        applied = self.state.apply(trees, self._guards)
-        for held in applied.held_back:
-            log.warning("manifests.deletions_held_back", path=held.root, message=held.why)
-        return applied
+        return self.state.apply(trees, self._guards)
+
+    def try_again(self, only: Collection[Reason] = frozenset(Reason)) -> None:
+        """Ask for a look at the images that are stalled, or wait for their next try, for one of these reasons."""
+        waiting = [image for image in self.state.waiting() if _reason(image) in only]
+        self.state.ask_all([image.meta.key for image in waiting], Verb.RECONCILE)
 
     def converge(
         self, timeout_s: float, stop: threading.Event, tick: Callable[[], None] = lambda: None, tick_s: float = 0.1
@@ -154,6 +157,8 @@ class Standalone:
             scan_interval_s=self._settings.scan_interval.total_seconds(),
             ignore=self._settings.state_dir,
         )
+        # the policy is a setting, and settings may have changed since the last start; nothing is fetched if not
+        self.try_again(only={Reason.POLICY_DENIED})
         watcher.start()
         try:
             self.engine.start()
@@ -172,6 +177,10 @@ class Standalone:
         if problems != self._reported:
             self._reported = problems
             report(problems)
+        if applied.held_back != self._held_back:
+            self._held_back = applied.held_back
+            for held in applied.held_back:
+                log.warning("manifests.deletions_held_back", path=held.root, message=held.why)
         # storages first: an image that names a new one finds it
         for key in sorted(applied.keys, key=lambda key: key.kind is Kind.IMAGE):
             self.engine.queue.add(key)
@@ -182,6 +191,11 @@ class Standalone:
         for request in self.state.take_requests():
             log.info("request.taken", key=str(request.key), message=request.verb.value)
             self.engine.queue.add(request.key)
+
+
+def _reason(image: Image) -> Reason | None:
+    ready = conditions.find(image.status.conditions, ConditionType.READY)
+    return ready.reason if ready else None
 
 
 def with_default_storage(trees: Sequence[Tree], state: State, state_dir: Path) -> tuple[Tree, ...]:

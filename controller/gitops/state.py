@@ -17,8 +17,9 @@ from typing import Any, Self
 from controller import errors
 from controller.gitops import desired, rows, tree
 from controller.gitops.state_file import StateFile
-from controller.model import manifest, rules
+from controller.model import conditions, manifest, rules
 from controller.model.backup_storage import BackupStorageStatus
+from controller.model.conditions import ConditionType
 from controller.model.fields import format_time, parse_time
 from controller.model.image import ImageStatus
 from controller.model.resource import REQUESTED_AT, BackupStorage, Image, Key, Kind, Meta
@@ -28,6 +29,8 @@ from controller.ports import Clock
 _GET = "SELECT * FROM resources WHERE kind = ? AND namespace = ? AND name = ?"
 _LIST = """SELECT * FROM resources WHERE kind = ? AND namespace = coalesce(?, namespace) AND name = coalesce(?, name)
            ORDER BY namespace, name"""
+_WAITING = """SELECT * FROM resources WHERE kind = ? AND (status LIKE '%"Stalled"%' OR status LIKE '%"nextRetryAt"%')
+              ORDER BY namespace, name"""
 _KEYS = "SELECT kind, namespace, name FROM resources WHERE kind = ? ORDER BY namespace, name"
 _COMPARE = "SELECT kind, namespace, name, root, file, line, deleting, spec, labels, annotations FROM resources"
 _INSERT = """INSERT INTO resources (kind, namespace, name, uid, generation, version, root, file, line, created,
@@ -214,22 +217,14 @@ class State:
 
     def ask(self, key: Key, verb: Verb) -> Request:
         """Leave a request for the instance that runs, or the next one. Raises NotFound where there is none."""
+        (request,) = self.ask_all([key], verb)
+        return request
+
+    def ask_all(self, keys: Sequence[Key], verb: Verb) -> list[Request]:
+        """Leave a request for each, or for none if one does not exist. Raises NotFound."""
         at = self._clock.now()
         with self._file.writing(durable=True) as connection:
-            row = connection.execute(_GET, rows.columns(key)).fetchone()
-            if row is None:
-                raise errors.NotFound(f"there is no {key}")
-            serial = connection.execute(_REQUEST, (*rows.columns(key), verb.value, format_time(at))).lastrowid
-            token = f"{format_time(at)}#{serial}"
-            connection.execute("UPDATE requests SET token = ? WHERE id = ?", (token, serial))
-            if verb is Verb.RECONCILE:
-                connection.execute(_ASK_AGAIN, (token, *rows.columns(key)))
-            else:
-                # an override stands only where it differs from the manifest
-                suspend, in_manifest = verb is Verb.SUSPEND, bool(json.loads(row["spec"]).get("suspend"))
-                override = None if suspend == in_manifest else int(suspend)
-                connection.execute(_OVERRIDE, (override, *rows.columns(key)))
-        return Request(key, verb, token, at)
+            return [_ask(connection, key, verb, at) for key in keys]
 
     def take_requests(self) -> list[Request]:
         """Return what was asked since the last call, oldest first. The objects carry what was said already."""
@@ -250,6 +245,13 @@ class State:
     def images(self, namespace: str | None = None, name: str | None = None) -> list[Image]:
         """Return Images, by namespace and name; None means all."""
         return [rows.image(row) for row in self._select(Kind.IMAGE, namespace, name)]
+
+    def waiting(self) -> list[Image]:
+        """Return the Images that are stalled or wait for their next try. Parses no others: of 10,000 few are."""
+        with self._file.reading() as connection:
+            found = connection.execute(_WAITING, (Kind.IMAGE.value,)).fetchall()
+        images = [rows.image(row) for row in found]
+        return [image for image in images if image.status.next_retry_at or _stalled(image)]
 
     def storages(self) -> list[BackupStorage]:
         """Return all BackupStorages, by name."""
@@ -272,6 +274,27 @@ class State:
             if connection.execute(_STATUS, values).rowcount != 1:
                 raise errors.Conflict(f"{meta.key} was changed meanwhile")
         return replace(meta, version=str(int(meta.version) + 1))
+
+
+def _ask(connection: Connection, key: Key, verb: Verb, at: datetime) -> Request:
+    row = connection.execute(_GET, rows.columns(key)).fetchone()
+    if row is None:
+        raise errors.NotFound(f"there is no {key}")
+    serial = connection.execute(_REQUEST, (*rows.columns(key), verb.value, format_time(at))).lastrowid
+    token = f"{format_time(at)}#{serial}"
+    connection.execute("UPDATE requests SET token = ? WHERE id = ?", (token, serial))
+    if verb is Verb.RECONCILE:
+        connection.execute(_ASK_AGAIN, (token, *rows.columns(key)))
+    else:
+        # an override stands only where it differs from the manifest
+        suspend, in_manifest = verb is Verb.SUSPEND, bool(json.loads(row["spec"]).get("suspend"))
+        override = None if suspend == in_manifest else int(suspend)
+        connection.execute(_OVERRIDE, (override, *rows.columns(key)))
+    return Request(key, verb, token, at)
+
+
+def _stalled(image: Image) -> bool:
+    return conditions.is_true(image.status.conditions, ConditionType.STALLED)
 
 
 def _exists(file: str) -> bool:
