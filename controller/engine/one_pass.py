@@ -67,7 +67,7 @@ class OnePass:
         self._pace = pace
         self._patience = Patience(stop, clock, request.timeouts.total)
         self._berths = berthing.berths_of(request, storages)
-        self._ring = self._new_ring("source")
+        self._ring = self._new_ring("source", pace.buffers)
         self._intake: Intake | None = None
         self._foothold: Foothold | None = None
         self._durable_before = 0
@@ -171,7 +171,9 @@ class OnePass:
     def _join_compressed(
         self, intake: Intake, writings: list[tuple[Berth, Writing]], compression: decompress.Compression
     ) -> Outlet:
-        ring = self._new_ring("content")
+        fewer = max(self._pace.buffers // 2, 2)  # two rings together take the room of one
+        self._ring.shrink(fewer)
+        ring = self._new_ring("content", fewer)
         hashings = _hashings([Algorithm.SHA256, Algorithm.MD5])
         ring.attach([*hashings.values(), *(writing for _, writing in writings)])
         self._outlet = Outlet(self._request, ring, hashings)
@@ -216,11 +218,10 @@ class OnePass:
 
         return berth, Writing(_staged(berth), self._clock, self._pace, lost)
 
-    def _new_ring(self, name: str) -> Ring:
-        pace = self._pace
+    def _new_ring(self, name: str, buffers: int) -> Ring:
         return Ring(
-            buffers=pace.buffers,
-            buffer_bytes=pace.buffer_bytes,
+            buffers=buffers,
+            buffer_bytes=self._pace.buffer_bytes,
             name=f"transfer-{name}",
             on_broken=self._patience.desert,
         )
@@ -317,6 +318,7 @@ class OnePass:
         staged.append(self._foothold.staged if self._foothold is not None else None)
         staged.append(self._keeper.staged if self._keeper is not None else None)
         berthing.clear_away(staged, self._report_leftover)
+        self._outlet = self._expanding = self._keeper = self._intake = None  # not left to the garbage collector
 
     def _keep(self) -> int:
         """Leave the resumable partial on its storage; return how many bytes of it are surely there."""

@@ -44,6 +44,7 @@ class Ring:
 
     def __init__(self, *, buffers: int, buffer_bytes: int, name: str, on_broken: Callable[[], None]) -> None:
         self._name = name
+        self._buffers = buffers
         self._on_broken = on_broken
         self._sinks: Sequence[Sink] = ()
         self._inboxes: list[queue.SimpleQueue[tuple[Slot, int] | None]] = []
@@ -60,6 +61,12 @@ class Ring:
     def attach(self, sinks: Sequence[Sink]) -> None:
         """Say who consumes; before the first `submit`."""
         self._sinks = sinks
+
+    def shrink(self, buffers: int) -> None:
+        """Do with fewer buffers; before the first `submit`. Those that were never filled cost nothing anyhow."""
+        while self._buffers > buffers:
+            self._free.get()
+            self._buffers -= 1
 
     def acquire(self) -> Slot:
         """Return a buffer that nobody uses; waits for the slowest consumer."""

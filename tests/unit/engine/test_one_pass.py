@@ -1,7 +1,10 @@
 """One pass from a source to storages: what is placed, and what never is."""
 
+import gc
+import gzip
 import hashlib
 import random
+import weakref
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,6 +15,7 @@ from controller.engine import one_pass
 from controller.model.digest import Digest
 from controller.model.image import Content, Format, Timeouts
 from controller.model.transfer import Broken, Placed, Running, TransferRequest
+from controller.ports import FetchRequest, StopToken
 from controller.reasons import Reason
 from tests.unit.engine import transfer_world as world
 from tests.unit.engine.transfer_world import KIB, ScriptedSource, Storages
@@ -246,6 +250,35 @@ def test_progress_is_told_in_source_bytes() -> None:
     run(world.request(), ScriptedSource(IMAGE), world.storages("a"), told.append)
     assert [one.bytes for one in told] == sorted(one.bytes for one in told)
     assert told[-1] == Running(len(IMAGE), len(IMAGE))
+
+
+def test_memory_is_given_back_without_a_garbage_collection() -> None:
+    """1,000 small images in a row must not hold 1,000 arenas until the collector comes by."""
+
+    class Watched(ScriptedSource):
+        arena: "weakref.ref[object] | None" = None
+
+        def open(self, request: FetchRequest, stop: StopToken) -> world.ScriptedBody:
+            body = super().open(request, stop)
+            readinto = body.readinto
+
+            def watched(buffer: memoryview) -> int:
+                self.arena = weakref.ref(buffer.obj)
+                return readinto(buffer)
+
+            body.readinto = watched  # type: ignore[method-assign]
+            return body
+
+    gc.collect()
+    gc.disable()
+    try:
+        for data in (SMALL, IMAGE, gzip.compress(IMAGE)):
+            source = Watched(data)
+            placed(run(world.request(), source, world.storages("a")))
+            assert source.arena is not None
+            assert source.arena() is None
+    finally:
+        gc.enable()
 
 
 def test_a_bug_is_raised_and_leaves_nothing_behind() -> None:
