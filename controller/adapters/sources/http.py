@@ -78,6 +78,8 @@ class HttpSource:
 
     def _connect(self, url: SourceUrl, request: FetchRequest, patience: Patience, stop: StopToken) -> Wire:
         """Connect to an address that was checked, and make sure that it is the one connected to."""
+        patience.begin(f"looking up {url.host}", self._limits.dns_timeout_s)
+        patience.look()
         endpoints = self._endpoints(url, stop)
         if len(endpoints) > self._limits.max_addresses:
             raise errors.PolicyDenied(f"{url.host} has {len(endpoints)} addresses, more than anybody would check")

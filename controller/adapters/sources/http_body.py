@@ -30,6 +30,7 @@ class ByLength:
     def __init__(self, wire: Wire, length: int) -> None:
         self._wire = wire
         self._left = self._length = length
+        self._gathered = wire.gather(length)
 
     def readinto(self, view: memoryview) -> int:
         """Take at least one byte; 0 at the end of the body."""
@@ -43,6 +44,8 @@ class ByLength:
                 f"the connection ended after {self._length - self._left} of {self._length} bytes"
             )
         self._left -= count
+        if self._left < self._gathered:
+            self._gathered = self._wire.gather(self._left)
         return count
 
 
