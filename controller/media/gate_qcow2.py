@@ -157,13 +157,17 @@ class Image:
         """First bytes count: the length of a compressed cluster is rounded up, the last cluster may be cut short."""
         compressed_mask = (1 << 62 - (self._cluster_bits - 8)) - 1
         zero = _L2_ZERO if self._version == 3 else 0
-        farthest = -1
+        reach = 0
         for (entry,) in struct.iter_unpack(">Q", l2):
             if entry & _L2_COMPRESSED:
-                farthest = max(farthest, entry & compressed_mask)
-            elif entry & _OFFSET_MASK and not entry & zero:
-                farthest = max(farthest, entry & _OFFSET_MASK)
-        return farthest + 1
+                end = (entry & compressed_mask) + 1
+            elif entry & zero or not entry & _OFFSET_MASK:
+                continue
+            else:
+                end = (entry & _OFFSET_MASK) + 1
+            if end > reach:  # noqa: PLR1730 - max() would be a call for each of some million entries
+                reach = end
+        return reach
 
 
 def _check_extensions(head: bytes, start: int, end: int) -> None:
