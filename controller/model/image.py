@@ -131,6 +131,7 @@ class ImageSpec:
     retry: RetryPolicy = RetryPolicy()
     timeouts: Timeouts = Timeouts()
     max_size_bytes: int | None = None
+    revision_history_limit: int = 2
 
     @property
     def paravirtualized(self) -> bool:
@@ -200,6 +201,8 @@ class ImageStatus:
     phase: Phase = Phase.PENDING
     observed_generation: int = 0
     current: Revision | None = None
+    history: tuple[Revision, ...] = ()
+    """Older revisions whose bytes are kept beside the current one, newest first."""
     refs: tuple[Ref, ...] = ()
     progress: Progress | None = None
     queue_position: int | None = None

@@ -108,6 +108,7 @@ def parse_image_spec(value: object) -> ImageSpec:
         checksum=fields.parsed("checksum", Digest.parse),
         backup_storages=fields.texts("backupStorages"),
         suspend=fields.boolean("suspend") or False,
+        revision_history_limit=_or_default(fields.integer("revisionHistoryLimit"), 2),
         retry=_retry(fields.child("retry")),
         timeouts=_timeouts(fields.child("timeouts")),
         max_size_bytes=fields.size("maxSize", quantity.parse_bytes),
@@ -171,6 +172,7 @@ def image_status_to_dict(status: ImageStatus) -> dict[str, Any]:
         observedGeneration=status.observed_generation,
         **_served(current),
         current=current,
+        history=[_revision_to_dict(revision) for revision in status.history] or None,
         paravirtualized=status.paravirtualized,
         volumeFormat=status.current.content.format.volume_format.value if status.current else None,
         backupStorageRefs=refs or None,
@@ -195,6 +197,7 @@ def image_status_from_dict(value: object) -> ImageStatus:
         phase=fields.choice("phase", Phase) or Phase.PENDING,
         observed_generation=fields.integer("observedGeneration") or 0,
         current=None if current is None else _revision(current),
+        history=tuple(_revision(revision) for revision in fields.children("history")),
         refs=tuple(_ref(ref) for ref in fields.children("backupStorageRefs")),
         progress=_progress(fields.child("progress")),
         queue_position=fields.integer("queuePosition"),
@@ -207,6 +210,10 @@ def image_status_from_dict(value: object) -> ImageStatus:
         paravirtualized=fields.boolean("paravirtualized"),
         conditions=_conditions(fields),
     )
+
+
+def _or_default(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def _served(current: dict[str, Any] | None) -> dict[str, Any]:

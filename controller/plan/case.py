@@ -124,12 +124,13 @@ class Case:
         finding: Finding,
         *,
         current: Revision | None = None,
+        history: tuple[Revision, ...] | None = None,
         trouble: dict[str, Reason] | None = None,
         after: tuple[Effect, ...] = (),
         effects: tuple[Effect, ...] = (),
         requeue: timedelta | None = None,
     ) -> Plan:
-        """Turn a finding into a plan. `current` None keeps the revision that the status has."""
+        """Turn a finding into a plan. `current` and `history` None keep what the status has."""
         image = self.image
         current = current or image.status.current
         served = current is not None and any(
@@ -141,7 +142,9 @@ class Case:
         if finding.stalled:
             trouble = dict.fromkeys((storage.uuid for storage in self.choice.targets), finding.reason) | (trouble or {})
         refs = status.refs(image, self.choice.targets, current, trouble or {}, now=self.now)
-        built = status.build(image, finding, current=current, available=served, refs=refs, uuid=self.uuid, now=self.now)
+        built = status.build(
+            image, finding, current=current, history=history, available=served, refs=refs, uuid=self.uuid, now=self.now
+        )
         return Plan(built, finding.message, effects=effects, after=after, requeue=requeue)
 
     def stalled(self, reason: Reason, message: str, *, after: tuple[Effect, ...] = ()) -> Plan:

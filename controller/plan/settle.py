@@ -113,7 +113,8 @@ def settle(case: Case, wanted: Revision) -> Plan:
 def _serve(case: Case, wanted: Revision, spread: Spread) -> Plan:
     """Every reachable, enabled target has it."""
     current = wanted if spread.present else case.image.status.current
-    after = case.release_all() + (_superseded(case, wanted) if spread.present else ())
+    history = _history(case, wanted) if spread.present else None
+    after = case.release_all() + (() if history is None else _superseded(case, (wanted, *history)))
     held_back = (*spread.unreachable, *spread.disabled)
     if case.choice.missing:
         finding = Finding(Reason.DEPENDENCY_NOT_READY, case.choice.why, reconciling=Reason.PROGRESSING)
@@ -123,18 +124,31 @@ def _serve(case: Case, wanted: Revision, spread: Spread) -> Plan:
     else:
         places = ", ".join(storage.name for storage in spread.present)
         finding = Finding(Reason.SUCCEEDED, f"stored and verified on {places}", ready=True)
-    return case.ending(finding, current=current, effects=spread.renewals, after=after, requeue=case.resync)
+    return case.ending(
+        finding, current=current, history=history, effects=spread.renewals, after=after, requeue=case.resync
+    )
 
 
-def _superseded(case: Case, wanted: Revision) -> tuple[Effect, ...]:
+def _history(case: Case, wanted: Revision) -> tuple[Revision, ...]:
+    """Return what stays beside `wanted`: what was served before it, then what stood before that."""
+    status = case.image.status
+    older = (status.current, *status.history) if status.current is not None else status.history
+    kept = {revision.content.sha256: revision for revision in reversed(older)}
+    kept.pop(wanted.content.sha256, None)
+    newest_first = [revision for revision in older if kept.get(revision.content.sha256) is revision]
+    return tuple(newest_first[: case.image.spec.revision_history_limit])
+
+
+def _superseded(case: Case, kept: tuple[Revision, ...]) -> tuple[Effect, ...]:
     """Name the claims on other contents, and on storages no longer named: only now that the new one is there."""
     targets = {storage.uuid for storage in case.choice.targets}
+    contents = {revision.content.sha256 for revision in kept}
     return tuple(
         Unlink(storage.uuid, claim.content.sha256)
         for storage in case.observed.storages
         if storage.reachable and storage.enabled
         for claim in storage.refs or ()
-        if storage.uuid not in targets or claim.content.sha256 != wanted.content.sha256
+        if storage.uuid not in targets or claim.content.sha256 not in contents
     )
 
 

@@ -37,18 +37,20 @@ def build(
     finding: Finding,
     *,
     current: Revision | None,
+    history: tuple[Revision, ...] | None = None,
     available: bool,
     refs: tuple[Ref, ...],
     uuid: str,
     now: datetime,
 ) -> ImageStatus:
-    """Return the next status; `last_op_date` moves only where something but progress changed."""
+    """Return the next status; `history` None keeps what there is; `last_op_date` moves only where something but progress changed."""
     old = image.status
     status = ImageStatus(
         uuid=uuid,
         phase=_phase(finding, available=available),
         observed_generation=image.meta.generation,
         current=current,
+        history=old.history if history is None else history,
         refs=refs,
         progress=finding.progress,
         queue_position=finding.queue_position,

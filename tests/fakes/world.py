@@ -40,8 +40,8 @@ def content(seed: int) -> Content:
 
 
 def spec(url: str = "http://images.example/a", **fields: object) -> ImageSpec:
-    """Return a spec with defaults."""
-    return replace(ImageSpec(SourceUrl.parse(url)), **fields)  # type: ignore[arg-type]
+    """Return a spec with defaults, but without a history: most plans are about what is there and what is not."""
+    return replace(ImageSpec(SourceUrl.parse(url), revision_history_limit=0), **fields)  # type: ignore[arg-type]
 
 
 @dataclass

@@ -144,9 +144,24 @@ def test_a_wrong_checksum_places_nothing_and_says_both(house: House) -> None:
 def test_a_changed_source_in_the_manifest_replaces_the_bytes(house: House) -> None:
     house.image("raw", house.source("a.raw", RAW))
     house.apply()
-    house.image("raw", house.source("b.raw", OTHER))
+    house.image("raw", house.source("b.raw", OTHER), revisionHistoryLimit=0)
     assert ready(house.apply()["raw"])
     assert house.objects() == {digest(OTHER)}
+
+
+def test_going_back_to_an_older_revision_needs_no_source(house: House) -> None:
+    house.image("raw", house.source("a.raw", RAW))
+    before = house.apply()["raw"]
+    house.image("raw", house.source("b.raw", OTHER))
+    assert ready(house.apply()["raw"])
+    assert house.objects() == {digest(RAW), digest(OTHER)}
+    for name in ("a.raw", "b.raw"):
+        (house.sources / name).unlink()
+    house.image("raw", str(house.sources / "a.raw"))
+    after = house.apply()["raw"]
+    assert ready(after)
+    assert after.status.current == before.status.current
+    assert [revision.content.sha256.hex for revision in after.status.history] == [digest(OTHER)]
 
 
 def test_a_change_that_fails_leaves_the_old_bytes_serving(house: House) -> None:

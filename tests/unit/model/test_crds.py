@@ -50,7 +50,7 @@ def test_every_string_and_list_is_bounded(kind: str) -> None:
             assert "enum" in schema or "maxLength" in schema, path
         if schema.get("type") == "array":
             assert schema["maxItems"], path
-            assert schema["x-kubernetes-list-type"] in {"set", "map"}, path
+            assert schema["x-kubernetes-list-type"] in {"set", "map", "atomic"}, path
         if schema.get("type") == "integer":
             assert "minimum" in schema, path
             assert "maximum" in schema or schema["format"] in {"int32", "int64"}, path

@@ -59,6 +59,7 @@ FULL_SPEC: dict[str, Any] = {
     "retry": {"limit": 3, "initialBackoff": "1m", "maxBackoff": "1h"},
     "timeouts": {"connect": "1s", "stall": "1.5s", "total": "2h30m"},
     "maxSize": "10Gi",
+    "revisionHistoryLimit": 5,
 }
 
 
@@ -83,6 +84,7 @@ def test_every_field_of_an_image_is_read() -> None:
         retry=RetryPolicy(3, timedelta(minutes=1), timedelta(hours=1)),
         timeouts=Timeouts(timedelta(seconds=1), timedelta(seconds=1.5), timedelta(hours=2.5)),
         max_size_bytes=10 * 2**30,
+        revision_history_limit=5,
     )
 
 
@@ -233,6 +235,7 @@ image_statuses = st.builds(
     phase=st.sampled_from(Phase),
     observed_generation=counts,
     current=st.none() | revisions,
+    history=st.lists(revisions, max_size=3).map(tuple),
     refs=st.lists(refs, max_size=3).map(tuple),
     progress=st.none() | st.builds(Progress, bytes=sizes, total_bytes=st.none() | sizes),
     queue_position=st.none() | st.integers(1, 10**6),
@@ -298,6 +301,7 @@ FULL_STATUS = ImageStatus(
     phase=Phase.READY,
     observed_generation=3,
     current=Revision(CONTENT, "id", "https://h.example/a", NOW, "first use"),
+    history=(Revision(CONTENT, "id", "https://h.example/b", NOW, "first use"),),
     refs=(Ref("d" * 32, "primary", "zstore://x/y", RefStatus.FAILED, NOW, NOW, Reason.NO_SPACE),),
     progress=Progress(1, 3),
     queue_position=1,

@@ -413,3 +413,36 @@ def test_a_storage_that_cannot_be_asked_holds_the_deletion_and_says_so(world: Wo
     world.stores[0].up = True
     world.settle()
     assert world.gone
+
+
+def test_older_revisions_are_kept_and_a_revert_costs_no_byte(world: World) -> None:
+    keep = {"revision_history_limit": 2}
+    world.edit(spec(A, **keep))
+    world.run()
+    world.edit(spec(B, **keep))
+    world.run()
+    assert ready(world)
+    assert [revision.content for revision in world.image.status.history] == [content(1)]
+    assert set(world.stores[0].objects) == {content(1).sha256, content(2).sha256}
+    world.started.clear()
+    world.edit(spec(A, **keep))
+    world.run()
+    assert ready(world)
+    assert not world.started
+    assert world.image.status.current is not None
+    assert world.image.status.current.content == content(1)
+    assert [revision.content for revision in world.image.status.history] == [content(2)]
+
+
+def test_the_history_is_cut_to_its_limit_and_the_bytes_go(world: World) -> None:
+    for number in range(1, 6):
+        url = f"http://images.example/{number}"
+        world.sources[url] = content(number)
+        world.edit(spec(url, revision_history_limit=2))
+        world.run()
+    assert [revision.content for revision in world.image.status.history] == [content(4), content(3)]
+    assert set(world.stores[0].objects) == {content(number).sha256 for number in (3, 4, 5)}
+    world.edit(spec("http://images.example/5", revision_history_limit=0))
+    world.run()
+    assert world.image.status.history == ()
+    assert set(world.stores[0].objects) == {content(5).sha256}

@@ -38,9 +38,12 @@ class ImageLife(RuleBasedStateMachine):
         names=st.sampled_from([(), ("s1",), ("s1", "s2"), ("s3", "s1"), ("nowhere", "s2")]),
         suspend=st.booleans(),
         checksum=st.sampled_from([None, content(1).sha256, content(2).sha256]),
+        limit=st.integers(0, 2),
     )
-    def edit(self, url: str, names: tuple[str, ...], suspend: bool, checksum: object) -> None:
-        wanted: ImageSpec = spec(url, backup_storages=names, suspend=suspend, checksum=checksum)
+    def edit(self, url: str, names: tuple[str, ...], suspend: bool, checksum: object, limit: int) -> None:
+        wanted: ImageSpec = spec(
+            url, backup_storages=names, suspend=suspend, checksum=checksum, revision_history_limit=limit
+        )
         self.world.edit(wanted)
 
     @rule(url=st.sampled_from(URLS), seed=st.integers(1, 4))
