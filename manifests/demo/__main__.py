@@ -32,7 +32,7 @@ def main(root: Path = ROOT) -> int:
         if code := run(APPLY, root):
             return code
         print(f"\nThe server sent {serving.bytes_sent:,} bytes.\n")
-    for verb in (["get", "images"], ["inventory"]):
+    for verb in (["get", "images"], ["inventory", "grub-rescue"]):
         if code := run([GOLDMASTER, *verb, "--state", ".demo/state"], root):
             return code
         print()

@@ -8,8 +8,7 @@ import threading
 import time
 from ipaddress import ip_network
 
-from controller.adapters.sources.router import SourceRouter
-
+from controller import wiring
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.clock import SystemClock
 from controller.engine import one_pass
@@ -27,7 +26,7 @@ def main(source_url: str, folder: str) -> int:
     target = TransferTarget("0" * 31 + "1", "bench", spec)
     storages = BackupStorages(clock)
     storages(target.uuid, spec).probe()
-    source = SourceRouter.of(SourceSettings(allowed_networks=(ip_network("127.0.0.0/8"),)), clock, forbidden_paths=())
+    source = wiring.sources(SourceSettings(allowed_networks=(ip_network("127.0.0.0/8"),)), clock, forbidden=())
     request = TransferRequest(
         key="bench",
         namespace="default",
