@@ -1,5 +1,6 @@
 """Files are read below the allowed directories only, by no symlink, and as one version (security checklist 39)."""
 
+import errno
 import os
 import socket
 import threading
@@ -243,4 +244,28 @@ def test_a_stop_ends_a_read(room: SimpleNamespace) -> None:
     stop.set()
     with pytest.raises(errors.Interrupted):
         body.readinto(memoryview(bytearray(10)))
+    body.close()
+
+
+def test_an_io_error_is_tried_again_later(room: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    body = room.source.open(path_request(room.allowed / "image"), NEVER)
+    monkeypatch.setattr(os, "preadv", broken)
+    with pytest.raises(errors.SourceUnreachable, match="Input/output error"):
+        body.readinto(memoryview(bytearray(10)))
+    body.close()
+
+
+def test_what_was_read_before_a_stop_is_delivered(room: SimpleNamespace) -> None:
+    """The token is looked at between pieces; the bytes before it are good."""
+    (room.allowed / "large").write_bytes(bytes(3 * 2**20))
+    looks = iter([False, False, True, True])
+    stop = SimpleNamespace(is_set=lambda: next(looks))
+    body = room.source.open(path_request(room.allowed / "large"), stop)
+    buffer = memoryview(bytearray(3 * 2**20))
+    assert body.readinto(buffer) == 2**20
+    with pytest.raises(errors.Interrupted):
+        body.readinto(buffer)
     body.close()
