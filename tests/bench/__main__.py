@@ -39,7 +39,7 @@ NEEDED_BYTES = 12 * 10**9
 def main() -> int:
     """Measure the parts asked for; end with 1 where a command under measurement failed."""
     options = arguments().parse_args()
-    began = time.monotonic()
+    began, (load, *_) = time.monotonic(), os.getloadavg()
     report = table.Report()
     failures = []
     with tempfile.TemporaryDirectory(prefix="goldmaster-bench-", dir=options.dir) as folder:
@@ -54,7 +54,7 @@ def main() -> int:
                     PARTS[part](space, report)
                 except cost.Failed as failure:
                     failures.append(f"({part}) {failure}")
-        described = machine.describe(Path(folder), options.scale, time.monotonic() - began)
+        described = machine.describe(Path(folder), options.scale, time.monotonic() - began, load)
     text = table.render(report, described)
     print(text)
     if failures:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 
-def describe(folder: Path, scale: float, seconds: float) -> str:
-    """Return one paragraph: processor, cores, memory, kernel, file system of `folder`, versions, date."""
+def describe(folder: Path, scale: float, seconds: float, load: float) -> str:
+    """Return one paragraph: processor, cores, memory, kernel, file system of `folder`, versions, date, load before."""
     info = Path("/proc/cpuinfo").read_text()
     model = next(
         (line.partition(": ")[2] for line in info.splitlines() if line.startswith("model name")), "unknown CPU"
@@ -23,6 +23,7 @@ def describe(folder: Path, scale: float, seconds: float) -> str:
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"scale {scale:g}",
         f"{seconds / 60:.0f} minutes in all",
+        f"load before: {load:.1f}" + (" (the machine was busy with other things)" if load > 0.5 else ""),
     ]
     return "; ".join(parts) + "."
 

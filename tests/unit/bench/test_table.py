@@ -43,7 +43,7 @@ def test_the_readme_has_a_place_for_the_table() -> None:
 
 
 def test_the_machine_is_named(tmp_path: Path) -> None:
-    told = machine.describe(tmp_path, 0.5, 120)
-    for part in ("cores", "Linux", "CPython", "commit", "scale 0.5", "2 minutes"):
+    told = machine.describe(tmp_path, 0.5, 120, 3.0)
+    for part in ("cores", "Linux", "CPython", "commit", "scale 0.5", "2 minutes", "busy"):
         assert part in told
     assert machine.file_system(Path("/proc/self")) == "proc"
