@@ -1,6 +1,8 @@
 """Storages for `goldmaster plan`: they answer what the real ones would, and nothing is made, written or removed."""
 
 import os
+from collections.abc import Collection
+from datetime import timedelta
 from pathlib import Path
 
 from controller import ports
@@ -43,6 +45,10 @@ class RehearsedStore(ImageStore):
                 super().refs(_NOBODY)
             room = os.statvfs(place)
         return Capacity(total_bytes=room.f_frsize * room.f_blocks, available_bytes=room.f_frsize * room.f_bavail)
+
+    def sweep(self, keep: Collection[str], older_than: timedelta) -> list[str]:
+        """Remove nothing; see ports."""
+        return []
 
     def refs(self, image_uuid: str) -> tuple[StoredRef, ...]:
         """Return every claim of an image; see ports."""
