@@ -24,6 +24,8 @@ def configure(*, verbose: bool = False, quiet: bool = False, console: bool | Non
 
     `verbose` shows every pass, `quiet` only what a person should know.
     """
+    # what it logs about a bad image comes back as our own error; unconfigured it would write to standard error
+    logging.getLogger("oslo_utils").setLevel(logging.CRITICAL)
     to_terminal = sys.stderr.isatty() if console is None else console
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=to_terminal) if to_terminal else structlog.processors.JSONRenderer()
