@@ -124,7 +124,6 @@ class HttpSource:
         peer = wire.peer_address
         if _number(peer) != _number(endpoint.address):
             raise errors.PolicyDenied(f"{url.host}: connected to {peer} although {endpoint.address} was asked for")
-        self._policy.check(peer, url.host)
         if url.scheme == "https":
             patience.begin(f"shaking hands (TLS) with {url.authority}", allowed_s)
             wire.start_tls(self._tls, url.host.rstrip("."))
