@@ -13,6 +13,7 @@ Transient means: may succeed without a change of the spec. Terminal means: canno
     │   ├── SourceUnreachable      resets, timeouts, 5xx, 408, 425, 429, truncated bodies, throughput floor
     │   ├── StorageUnavailable 6   a storage could not be asked: unknown, not empty
     │   ├── NoSpace            6   a storage is full, or would fall below its reservedCapacity
+    │   ├── ClusterUnavailable     the Kubernetes API server could not be asked, or refuses us
     │   ├── DependencyNotReady     waits for a storage or a Secret; never counts as an attempt
     │   └── Conflict               somebody else wrote the object first
     └── TerminalError
@@ -101,6 +102,10 @@ class NoSpace(TransientError):
 
     reason = Reason.NO_SPACE
     exit_code = 6
+
+
+class ClusterUnavailable(TransientError):
+    """The Kubernetes API server could not be asked, or refuses us (401, 403, 429, 5xx). Never: something is absent."""
 
 
 class DependencyNotReady(TransientError):

@@ -61,6 +61,19 @@ class StandaloneSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """What a cluster needs."""
+
+    kubeconfig: Path | None = None
+    """Which API server. Default: KUBECONFIG, the Pod's own, ~/.kube/config, in this order."""
+    storage_roots: tuple[Path, ...] = ()
+    """Directories that an ImageStore may live below. Default none: who may make a BackupStorage in a cluster is not
+    thereby allowed to write anywhere on this machine."""
+    list_interval: timedelta = timedelta(minutes=5)
+    """How often everything is listed anew, in case the watch lost something or died. Default 5 minutes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All groups that both modes share."""
 

@@ -1,9 +1,12 @@
 """The composition root: settings -> adapters -> engine -> mode. The only place that builds things."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from controller.adapters.backup.confined import ConfinedStorages
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.backup.rehearsed import RehearsedStorages
 from controller.adapters.clock import SystemClock
@@ -18,8 +21,11 @@ from controller.gitops.instance_lock import InstanceLock
 from controller.gitops.loader import Loader
 from controller.gitops.loop import Progress, Standalone
 from controller.gitops.state import State
-from controller.ports import Clock, Resources
-from controller.settings import Settings, SourceSettings, StandaloneSettings
+from controller.ports import Clock, Resources, StorageFactory
+from controller.settings import OperatorSettings, Settings, SourceSettings, StandaloneSettings
+
+if TYPE_CHECKING:
+    from controller.kube.loop import Operator
 
 CLOSE_WITHIN_S = 30.0
 """Seconds that running transfers get to leave a resumable partial behind."""
@@ -34,7 +40,7 @@ class Built:
         resources: Resources,
         clock: Clock,
         forbidden: Sequence[Path],
-        storages: type[BackupStorages] = BackupStorages,
+        storages: Callable[[Clock], StorageFactory] = BackupStorages,
     ) -> None:
         self.progress = Progress()
         self._transfers: EmbeddedTransfers | None = None
@@ -125,3 +131,30 @@ def beside(settings: Settings, mode: StandaloneSettings) -> Iterator[tuple[State
             yield state, built.engine
         finally:
             built.close()
+
+
+@contextmanager
+def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]:
+    """Build the operator of a Kubernetes API server, and close it.
+
+    Raises:
+        Usage: no API server is named, or its kubeconfig cannot be used.
+
+    """
+    from controller.kube import access
+    from controller.kube.client import Client
+    from controller.kube.loop import Alone, Operator
+
+    system = SystemClock()
+    client = Client(access.find(mode.kubeconfig, os.environ), system)
+
+    def storages(clock: Clock) -> StorageFactory:
+        return ConfinedStorages(BackupStorages(clock), mode.storage_roots)
+
+    def build(resources: Resources) -> Built:
+        return Built(settings, resources, system, mode.storage_roots, storages)
+
+    try:
+        yield Operator(client, build, mode, system, Alone())
+    finally:
+        client.close()

@@ -25,6 +25,7 @@ VERBS = {
     "resume": ("Ask", "controller.cli.request", "Let suspended images go on."),
     "verify": ("Care", "controller.cli.verify", "Hash stored bytes again and compare."),
     "doctor": ("Care", "controller.cli.doctor", "Find, explain and mend what does not agree."),
+    "operator": ("Main job", "controller.cli.operator", "Reconcile the Images of a Kubernetes API server."),
     "completion": ("Shell", "controller.cli.completion", "Print what makes a shell complete this command."),
 }
 """Verb -> (section of the help, module whose attribute of that name it is, one line)."""

@@ -78,6 +78,10 @@ class Client:
         """PUT an object, with strict field validation, as `kubectl replace` has it."""
         return self._ask("PUT", path, document, dry_run=dry_run)
 
+    def merge(self, path: str, document: Mapping[str, Any]) -> Answer:
+        """Merge-patch an object, as `kubectl patch --type=merge` does."""
+        return self._ask("PATCH", path, document)
+
     def delete(self, path: str) -> Answer:
         """Delete an object, in the foreground."""
         return self._ask("DELETE", path)
@@ -89,12 +93,13 @@ class Client:
         if dry_run:
             fields["dryRun"] = "All"
         query = "?" + "&".join(f"{name}={value}" for name, value in fields.items()) if fields else ""
+        content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
         try:
             response = self._pool.request(
                 method,
                 self._server + path + query,
                 body=None if document is None else json.dumps(document).encode(),
-                headers={"Content-Type": "application/json", "Accept": "application/json", **self._headers},
+                headers={"Content-Type": content_type, "Accept": "application/json", **self._headers},
             )
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(str(error)) from error

@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,24 @@ class Cluster:
         if crds is not None:
             self.kubectl("apply", "--server-side", "--warnings-as-errors", "-k", str(crds))
             self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+            # kubectl remembers for hours which kinds there were before
+            shutil.rmtree(self.folder / ".kube", ignore_errors=True)
         self._start_controllers()
+
+    @contextlib.contextmanager
+    def apiserver_down(self) -> Iterator[None]:
+        """Kill the API server for as long as the block lasts, then start it again at the same address."""
+        command = self._processes.kill("kube-apiserver")
+        try:
+            yield
+        finally:
+            self.admin.close()
+            self._processes.start("kube-apiserver", command, self._answers)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(client.Unreachable):
+            return self.admin.get("/readyz").ok
+        return False
 
     def stop(self) -> None:
         """End all processes and remove the folder. May be called twice."""
@@ -176,9 +194,7 @@ class Cluster:
             if not self.server.endswith(f":{port}"):
                 self.server = f"https://127.0.0.1:{port}"
                 self._admin = client.Client(self.server, self.authority, pair=self.admin_pair)
-            with contextlib.suppress(client.Unreachable):
-                return self.admin.get("/readyz").ok
-            return False
+            return self._answers()
 
         self._processes.start_listening("kube-apiserver", command, ready)
         pair = {"client-certificate": str(self.admin_pair.certificate), "client-key": str(self.admin_pair.key)}

@@ -75,6 +75,15 @@ class Processes:
             return self.start_listening(name, command, ready, tries=tries - 1)
         return port
 
+    def kill(self, name: str) -> list[str]:
+        """Kill one process as a power cut would; return the command that starts it again, for `start`."""
+        process = self._running.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        command = [str(word) for word in process.args]  # type: ignore[union-attr]  # `start` makes it a list
+        return command[3:] if command[0] == "setpriv" else command
+
     def log(self, name: str) -> Path:
         """Return the file with everything that a process printed."""
         return self._folder / f"{name}.log"

@@ -1,0 +1,67 @@
+"""`goldmaster operator`: the objects of a Kubernetes API server."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from controller import logs, wiring
+from controller.cli import exits, options, running
+from controller.settings import OperatorSettings
+
+
+@click.command(short_help="Reconcile the Images of a Kubernetes API server.")
+@options.option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Which API server. Default: KUBECONFIG, the Pod's service account, ~/.kube/config, in this order.",
+)
+@options.option(
+    "--storage-root",
+    "storage_roots",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="An ImageStore must lie below this directory. May be repeated; in the variable, separated by colons.",
+)
+@options.option(
+    "--list-interval",
+    type=options.Duration(),
+    default="5m",
+    show_default=True,
+    metavar="DURATION",
+    help="List all objects anew so often, in case the watch lost something.",
+)
+@options.allow_network
+@options.allow_path
+@options.parallel
+@options.max_size
+@options.resync_interval
+@options.verbose
+def operator(
+    kubeconfig: Path | None,
+    storage_roots: Sequence[Path],
+    list_interval: timedelta,
+    networks: running.Networks,
+    allowed_paths: Sequence[Path],
+    parallel: int,
+    max_size: int,
+    resync_interval: timedelta,
+    verbose: bool,
+) -> int:
+    """Reconcile the Images and BackupStorages of a Kubernetes API server, until SIGINT or SIGTERM.
+
+    The CRDs must be installed: `kubectl apply -k manifests/` does that and runs this command in the cluster. Needs the
+    rights of manifests/controller/rbac.yaml and no more. Logs go to standard error, as JSON unless that is a terminal.
+    Exit code 0 when asked to stop; running transfers are cut off resumably.
+    """
+    logs.configure(verbose=verbose)
+    settings = running.settings(
+        networks, allowed_paths, parallel=parallel, max_size=max_size, resync_interval=resync_interval
+    )
+    mode = OperatorSettings(kubeconfig, tuple(storage_roots), list_interval)
+    with running.interrupts() as stop, wiring.operator(settings, mode) as instance:
+        instance.run(stop)
+    return exits.OK

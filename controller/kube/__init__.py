@@ -1,0 +1,1 @@
+"""Operator mode: an API server's objects for the engine. The only importer of kopf, and the only speaker of its API."""

@@ -1,0 +1,198 @@
+"""The watch on the API server: kopf, as an event feed and nothing more.
+
+One `on.event` handler per kind hands the object over and returns. No other handler: kopf then writes neither
+annotations nor finalizers nor events. It runs in a thread and loop of its own, because it ends with any error of the
+server's watch that it does not know, and because it must not meet our signal handlers.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import kopf
+import structlog
+
+from controller import logs
+from controller.kube.access import Access
+from controller.kube.exec_plugin import Login
+from controller.model.resource import GROUP, VERSION, Kind
+from controller.ports import Clock
+
+log = structlog.get_logger()
+
+Deliver = Callable[[Kind, str | None, dict[str, Any]], None]
+"""(kind, None for an object of a list, else ADDED, MODIFIED or DELETED, the object). Must be quick and never raise."""
+
+SERVER_TIMEOUT_S = 290
+"""A whole number: kopf takes 290.0 too and sends it so, which an API server refuses, and kopf ends."""
+CLIENT_TIMEOUT_S = 300.0
+"""A watch is renewed this often, in case the connection died without a sign."""
+REQUEST_TIMEOUT_S = 60.0
+CHUNK = 500
+FIRST_BACKOFF_S = 1.0
+LAST_BACKOFF_S = 60.0
+STOP_WITHIN_S = 20.0
+
+
+class Backoffs:
+    """Seconds between tries of one request, without an end: else kopf ends after a minute of 5xx."""
+
+    def __iter__(self) -> Iterator[float]:
+        delay = FIRST_BACKOFF_S
+        while True:
+            yield delay
+            delay = min(delay * 1.5, 30.0)
+
+
+class Feed:
+    """Runs kopf until closed, however often it ends. All methods may be called from any thread."""
+
+    def __init__(self, access: Access, deliver: Deliver, clock: Clock) -> None:
+        self._access = access
+        self._deliver = deliver
+        self._clock = clock
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self.starts = 0
+        """How often kopf was started: what is above 1 were restarts."""
+
+    def start(self) -> None:
+        """Begin to watch."""
+        _speak_structlog()
+        self._thread = threading.Thread(target=self._run, name="kopf")
+        self._thread.start()
+
+    def restart(self) -> None:
+        """End the running watches and start new ones: after each of them, all objects are delivered again."""
+        self._ask_to_stop()
+
+    def close(self) -> None:
+        """End for good."""
+        self._closing.set()
+        self._ask_to_stop()
+        if self._thread is not None:
+            self._thread.join(STOP_WITHIN_S)
+
+    def watching(self) -> bool:
+        """Whether there is a watch for each kind: kopf does not notice if one of its watchers is cancelled."""
+        with self._lock:
+            loop = self._loop
+        if loop is None:
+            return False
+        try:
+            names = [task.get_name() for task in asyncio.all_tasks(loop)]
+        except RuntimeError:
+            return True  # the set changed under our eyes: somebody is alive
+        return all(any(name.startswith(f"watcher for {kind.plural}.") for name in names) for kind in Kind)
+
+    def _ask_to_stop(self) -> None:
+        with self._lock:
+            loop, stop = self._loop, self._stop
+            if loop is not None and stop is not None:
+                loop.call_soon_threadsafe(stop.set)
+
+    def _run(self) -> None:
+        delay = FIRST_BACKOFF_S
+        while not self._closing.is_set():
+            began = self._clock.monotonic()
+            self.starts += 1
+            try:
+                asyncio.run(self._watch())
+            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  whatever ended it, the feed goes on
+                log.warning("kube.feed_broke", message=f"{type(exc).__name__}: {exc}")
+            if self._clock.monotonic() - began > LAST_BACKOFF_S:
+                delay = FIRST_BACKOFF_S
+            self._closing.wait(delay)
+            delay = min(delay * 2, LAST_BACKOFF_S)
+
+    async def _watch(self) -> None:
+        stop = asyncio.Event()
+        with self._lock:
+            self._loop, self._stop = asyncio.get_running_loop(), stop
+        if self._closing.is_set():
+            stop.set()
+        try:
+            await kopf.operator(
+                registry=self._registry(),
+                settings=_settings(),
+                clusterwide=True,
+                stop_flag=stop,
+            )
+        finally:
+            with self._lock:
+                self._loop = self._stop = None
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry, id="login", retries=1)
+        async def login(**_: object) -> kopf.AiohttpSession:
+            found = await asyncio.to_thread(self._access.login)
+            return self._session(found)
+
+        for kind in Kind:
+            self._register(registry, kind)
+        return registry
+
+    def _register(self, registry: kopf.OperatorRegistry, kind: Kind) -> None:
+        @kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id=f"feed-{kind.plural}")
+        async def feed(event: kopf.RawEvent, **_: object) -> None:
+            self._deliver(kind, event["type"], dict(event["object"]))
+
+    def _session(self, login: Login) -> kopf.AiohttpSession:
+        """Return a session of our own making: the same trust and credentials as for writing."""
+        headers = {}
+        if login.token:
+            headers["Authorization"] = f"Bearer {login.token}"
+        elif login.basic:
+            headers["Authorization"] = aiohttp.encode_basic_auth(*login.basic.split(":", 1))
+        tls = self._access.tls(login) if self._access.server.startswith("https:") else False
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=tls), headers=headers)
+        expires = login.expires
+        if login.rotates:
+            expires = self._clock.now() + timedelta(minutes=10)  # the kubelet renews a token long before it expires
+        return kopf.AiohttpSession(server=self._access.server, aiohttp_session=session, expiration=expires)
+
+
+def _settings() -> kopf.OperatorSettings:
+    """Return kopf's settings; the defaults that are changed have each ended an operator somewhere."""
+    settings = kopf.OperatorSettings()
+    settings.process.ultimate_exiting_timeout = None  # no SIGKILL to ourselves ten minutes after a stop
+    settings.peering.standalone = True  # a foreign ClusterKopfPeering must not pause us
+    settings.scanning.disabled = True  # no watches on CRDs and namespaces, which we have no rights for
+    settings.posting.enabled = False
+    settings.queueing.idle_timeout = 0.5  # handlers are instant: do not keep a task per object for 5 s
+    settings.watching.server_timeout = SERVER_TIMEOUT_S
+    settings.watching.client_timeout = CLIENT_TIMEOUT_S
+    settings.watching.connect_timeout = 10.0
+    settings.watching.chunk_size = CHUNK
+    settings.networking.request_timeout = REQUEST_TIMEOUT_S
+    settings.networking.error_backoffs = Backoffs()
+    return settings
+
+
+class _ToStructlog(logging.Handler):
+    """Says in our format what kopf says with the standard library's."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a record on."""
+        message = record.getMessage()
+        expected = message.startswith("OS signals are ignored")  # ours are handled by the command
+        say = log.warning if record.levelno >= logging.WARNING and not expected else log.debug
+        say("kube.kopf", message=logs.clip(message))
+
+
+def _speak_structlog() -> None:
+    for name in ("kopf", "asyncio"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(handler, _ToStructlog) for handler in logger.handlers):
+            logger.addHandler(_ToStructlog())
+            logger.propagate = False
+            logger.setLevel(logging.WARNING)

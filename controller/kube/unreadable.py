@@ -1,0 +1,63 @@
+"""Tells the owners of objects whose spec cannot be read here so, in their status. Nothing else is done for them."""
+
+import threading
+from typing import cast
+
+import structlog
+
+from controller import errors
+from controller.kube.cache import Cache
+from controller.kube.objects import Entry
+from controller.model.resource import BackupStorage, Image, Key, Kind
+from controller.plan import rejected
+from controller.ports import Clock, Resources
+
+log = structlog.get_logger()
+
+
+class Unreadable:
+    """Notes keys from any thread; `tell` writes their statuses."""
+
+    def __init__(self, cache: Cache, clock: Clock) -> None:
+        self._cache = cache
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pending: set[Key] = set()
+
+    def note(self, entry: Entry) -> None:
+        """Remember an object if it cannot be read."""
+        if entry.unreadable and not entry.resource.meta.deleting:
+            with self._lock:
+                self._pending.add(entry.key)
+
+    def tell(self, resources: Resources) -> None:
+        """Write the status of each that was noted; what fails is tried again at the next call."""
+        with self._lock:
+            pending, self._pending = self._pending, set()
+        for key in pending:
+            entry = self._cache.get(key)
+            if entry is None:
+                continue
+            try:
+                self._tell(resources, entry)
+            except errors.TransientError as exc:
+                log.warning("kube.unreadable_untold", key=str(key), message=str(exc))
+                self.note(entry)
+
+    def _tell(self, resources: Resources, entry: Entry) -> None:
+        if not entry.unreadable or entry.resource.meta.deleting:
+            return
+        now = self._clock.now()
+        why = f"{entry.unreadable} (the CRD on the server is of another version than the controller)"
+        if entry.key.kind is Kind.IMAGE:
+            image = cast(Image, entry.resource)
+            status = rejected.reject_image(image, why, now)
+            if status != image.status:
+                resources.write_image_status(image, status)
+                log.error("image.unreadable", image=str(entry.key), message=why)
+            return
+        storage = cast(BackupStorage, entry.resource)
+        verdict = rejected.reject_storage(storage, why, now)
+        if verdict != storage.status:
+            resources.write_storage_status(storage, verdict)
+            log.error("storage.unreadable", storage=str(entry.key), message=why)

@@ -1,0 +1,92 @@
+"""A web server on loopback that counts what is fetched and can hold an answer back in the middle."""
+
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+PIECE = 64 * 1024
+
+
+@dataclass
+class ImageServer:
+    """Files by path. Those in `held` stop after `hold_after` bytes until `flow` is set."""
+
+    port: int = 0
+    files: dict[str, bytes] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    hold_after: int = 0
+    flow: threading.Event = field(default_factory=threading.Event)
+    requests: list[tuple[str, int]] = field(default_factory=list)
+    """(path, first byte that was asked for)."""
+    sent: dict[str, int] = field(default_factory=dict)
+    """Bytes by path, of all answers together."""
+    closing: bool = False
+
+    def add(self, path: str, content: bytes) -> str:
+        """Serve a file; return its URL."""
+        self.files[path] = content
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def asked(self, path: str) -> int:
+        """Return how often a file was asked for."""
+        return sum(asked == path for asked, _ in self.requests)
+
+
+@contextmanager
+def serving() -> Iterator[ImageServer]:
+    state = ImageServer()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            data = state.files.get(self.path)
+            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            start = int(asked[1]) if asked else 0
+            state.requests.append((self.path, start))
+            if data is None:
+                self.send_error(404)
+                return
+            self.send_response(206 if start else 200)
+            self.send_header("ETag", f'"{hash(data)}"')
+            self.send_header("Content-Length", str(len(data) - start))
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.end_headers()
+            try:
+                self._send(memoryview(data), start)
+            except OSError:
+                self.close_connection = True
+
+        def _send(self, data: memoryview, start: int) -> None:
+            for at in range(start, len(data), PIECE):
+                while self.path in state.held and at >= state.hold_after and not state.flow.wait(0.05):
+                    if state.closing:
+                        return
+                piece = data[at : at + PIECE]
+                self.wfile.write(piece)
+                state.sent[self.path] = state.sent.get(self.path, 0) + len(piece)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = False
+
+        def handle_error(self, *_: object) -> None:
+            """Clients are killed here on purpose."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        state.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield state
+        finally:
+            state.closing = True
+            state.flow.set()
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,128 @@
+"""Runs `goldmaster operator` as a process of its own against a test's API server, with the rights of its manifests."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.apiserver import cluster, fixtures
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "goldmaster-system"
+ACCOUNT = "goldmaster"
+STOP_S = 30.0
+
+
+def install_rights(kube: cluster.Cluster) -> None:
+    """Apply the namespace and the RBAC of manifests/, exactly as a cluster gets them."""
+    built = kube.kubectl("kustomize", str(ROOT / "manifests" / "controller")).stdout
+    wanted = {"Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+    documents = [document for document in yaml.safe_load_all(built) if document["kind"] in wanted]
+    assert {document["kind"] for document in documents} == wanted
+    kube.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(documents))
+
+
+class OperatorProcess:
+    """One replica. Storages lie below `root`; sources on loopback are allowed."""
+
+    def __init__(self, kube: cluster.Cluster, folder: Path, *flags: str, name: str = "operator") -> None:
+        self.kube = kube
+        self.root = folder / "storage"
+        self.root.mkdir(exist_ok=True)
+        self.log_file = folder / f"{name}.log"
+        self.log_file.touch()
+        self._kubeconfig = kube.write_kubeconfig(
+            folder / f"{name}.kubeconfig", {"token": kube.token_for(ACCOUNT, NAMESPACE)}
+        )
+        self._flags = flags
+        self._name = name
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> "OperatorProcess":
+        command = [sys.executable, "-m", "controller", "operator", f"--kubeconfig={self._kubeconfig}"]
+        options = [f"--storage-root={self.root}", "--allow-network=127.0.0.0/8", *self._flags]
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self.log_file.parent), "POD_NAME": self._name}
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *options], cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        return self
+
+    def stop(self) -> int:
+        """Ask it to stop, and return its exit code."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it does not stop within {STOP_S:g} s:\n{self.tail()}") from None
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what it logged."""
+        return [json.loads(line) for line in self.log_file.read_text().splitlines() if line.startswith("{")]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of an event."""
+        return [line for line in self.lines() if line["event"] == event]
+
+    def tail(self) -> str:
+        """Return the end of the log, for an error."""
+        return self.log_file.read_text()[-6000:]
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait for what it does; the error shows its log."""
+        try:
+            fixtures.eventually(holds)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\n{self.tail()}") from None
+
+
+def storage(name: str, path: Path, **spec: object) -> dict[str, Any]:
+    """Return a BackupStorage that reserves nothing, so that a small disk will do."""
+    block = {"type": "ImageStore", "imageStore": {"path": str(path)}, "reservedCapacity": "0", **spec}
+    return {"apiVersion": "goldmaster.dev/v1alpha1", "kind": "BackupStorage", "metadata": {"name": name}, "spec": block}
+
+
+def image(name: str, url: str, **spec: object) -> dict[str, Any]:
+    """Return an Image."""
+    return {
+        "apiVersion": "goldmaster.dev/v1alpha1",
+        "kind": "Image",
+        "metadata": {"name": name},
+        "spec": {"url": url, **spec},
+    }
+
+
+def ready(found: dict[str, Any]) -> tuple[str, str]:
+    """Return status and reason of the Ready condition, empty where there is none, or none of this generation."""
+    status = found.get("status", {})
+    if status.get("observedGeneration") != found["metadata"]["generation"]:
+        return "", ""
+    for condition in status.get("conditions", []):
+        if condition["type"] == "Ready":
+            return condition["status"], condition["reason"]
+    return "", ""
