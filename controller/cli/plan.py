@@ -72,7 +72,9 @@ def _steps(instance: Standalone, applied: Applied) -> list[Step]:
         **dict.fromkeys(applied.updated, "changed"),
         **dict.fromkeys(applied.deleted, "manifest gone"),
     }
-    instance.engine.probe_storages()
+    for key in instance.state.keys(Kind.BACKUP_STORAGE):
+        # only the probe: a whole pass of the engine also tidies up
+        instance.engine.storages.reconcile(key)
     steps = [
         _step(key, why[key], "delete" if key in applied.deleted else "take up")
         for key in _sorted(why)
