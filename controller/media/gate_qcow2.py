@@ -54,7 +54,8 @@ class Image:
     def __init__(self, head: bytes, max_bytes: int) -> None:
         """Take the first cluster, or 128 KiB of it; at least 512 bytes. Raises FormatRejected, TooLarge."""
         (self._version, backing_offset, backing_bytes, self._cluster_bits, size, crypt, self._l1_entries, l1_offset,
-         refcount_offset, refcount_clusters, snapshots) = struct.unpack_from(">IQIIQIIQQII", head, 4)  # fmt: skip
+         refcount_offset, refcount_clusters, snapshots, snapshots_offset
+         ) = struct.unpack_from(">IQIIQIIQQIIQ", head, 4)  # fmt: skip
         if self._version not in {2, 3}:
             raise FormatRejected(f"qcow2 version {self._version} (offset 4) is not 2 or 3")
         if backing_offset or backing_bytes:
@@ -69,6 +70,9 @@ class Image:
         self._cluster_bytes = 1 << self._cluster_bits
         self._check_size(min(max_bytes, MAX_VIRTUAL_BYTES))
         self._check_tables(l1_offset, refcount_offset, refcount_clusters)
+        if snapshots_offset % self._cluster_bytes or snapshots_offset > _OFFSET_MASK:
+            # qemu-img looks at it even where there are none
+            raise FormatRejected(f"qcow2 snapshots_offset {snapshots_offset} (offset 64) is not the start of a cluster")
         extensions = _V2_HEADER_BYTES if self._version == 2 else self._check_v3(head)
         _check_extensions(head, extensions, min(self._cluster_bytes, len(head)))
         self._refcount_table_end = refcount_offset + refcount_clusters * self._cluster_bytes
@@ -175,11 +179,11 @@ def _check_extensions(head: bytes, start: int, end: int) -> None:
     position = start
     while position + 8 <= end:
         kind, length = struct.unpack_from(">II", head, position)
-        if kind == _END_OF_EXTENSIONS:
-            return
-        if kind != _FEATURE_NAMES:
+        if kind not in {_END_OF_EXTENSIONS, _FEATURE_NAMES}:
             what = _EXTENSIONS.get(kind, "is unknown")
             raise FormatRejected(f"qcow2 header extension {kind:#010x} (offset {position}) {what}")
         position += 8 + (length + 7) // 8 * 8
+        if kind == _END_OF_EXTENSIONS and position <= end:
+            return
     if position != end:
         raise FormatRejected(f"qcow2 header extensions run past byte {end}, where the first cluster or the file ends")

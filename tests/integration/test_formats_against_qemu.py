@@ -264,7 +264,7 @@ def test_what_makes_qemu_img_copy_another_file_is_refused(
 # --- random damage --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rounds", [60, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [60, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 @pytest.mark.parametrize("driver", ["qcow2", "vmdk"])
 def test_what_passes_the_gate_qemu_img_takes_for_the_same(tmp_path: Path, driver: str, rounds: int) -> None:
     """Headers with a few random bytes: never accepted here and refused there, never of another virtual size."""
