@@ -23,6 +23,7 @@ from controller.model.transfer import StoredRef as StoredRef
 from controller.model.transfer import TransferRequest as TransferRequest
 from controller.model.transfer import TransferState as TransferState
 from controller.model.transfer import TransferTarget as TransferTarget
+from controller.model.transfer import TrashRecord as TrashRecord
 from controller.model.transfer import Validator as Validator
 from controller.model.url import SourceUrl
 
@@ -199,6 +200,26 @@ class Reader(Protocol):
         ...
 
 
+class Trash(Protocol):
+    """Records of deleted images whose claims are kept. One record per image uuid."""
+
+    def discard(self, record: TrashRecord) -> None:
+        """Put a record there, durably; replaces an older one of the same uuid. Raises NoSpace, StorageUnavailable."""
+        ...
+
+    def discarded(self, image_uuid: str) -> TrashRecord | None:
+        """Return the record of an image, None where there is none. Raises StorageUnavailable."""
+        ...
+
+    def trash(self) -> tuple[TrashRecord, ...]:
+        """Return all records, the oldest first. Raises StorageUnavailable."""
+        ...
+
+    def restore(self, image_uuid: str) -> None:
+        """Remove a record: the image is back, or its bytes are gone. Absent is fine. Raises StorageUnavailable."""
+        ...
+
+
 class BackupStorage(Staging, Protocol):
     """A place that holds proven bytes: one file per content, one claim (ref) per image and content."""
 
@@ -299,7 +320,7 @@ class StorageFactory(Protocol):
         ...
 
 
-class AuditedStorage(BackupStorage, Audit, Protocol):
+class AuditedStorage(BackupStorage, Trash, Audit, Protocol):
     """What an adapter is: a storage that can also be looked into."""
 
 
@@ -318,7 +339,7 @@ class Resources(Protocol):
         ...
 
     def keys(self, kind: Kind) -> list[Key]:
-        """Return the keys of all objects of a kind. Raises StateBroken/SourceUnreachable, never a short list."""
+        """Return the keys of all objects of a kind. Raises StateBroken, ClusterUnavailable; never a short list."""
         ...
 
     def write_image_status(self, image: Image, status: ImageStatus) -> Image:

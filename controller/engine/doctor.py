@@ -47,7 +47,8 @@ def _diagnose_storage(storage: OpenStorage, images: list[Image], *, repair: bool
     except errors.StorageUnavailable as exc:
         yield Diagnosis(storage.name, Finding("unreachable", "", f"could not be asked: {exc}", ""))
         return
-    yield from _against_state(storage, images, claims)
+    trashed = {record.image_uuid for record in adapter.trash()}
+    yield from _against_state(storage, images, {claim for claim in claims if claim[0] not in trashed})
 
 
 def _against_state(storage: OpenStorage, images: list[Image], claims: set[tuple[str, Digest]]) -> Iterator[Diagnosis]:

@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
+from controller import errors
 from controller.engine.berths import source_name
 from controller.engine.queue import KeyedQueue
 from controller.engine.reconcile import ImageReconciler, Outcome
 from controller.engine.storages import OpenStorage, Storages
 from controller.model import conditions
 from controller.model.conditions import ConditionType
+from controller.model.image import State
 from controller.model.resource import Image, Key, Kind
-from controller.model.transfer import Running
+from controller.model.transfer import Running, TrashRecord
 from controller.plan.case import Case
+from controller.plan.deletion import due
 from controller.plan.observed import Limits, Observed
 from controller.ports import Clock, Resources, StorageFactory, Transfers
 from controller.settings import EngineSettings, TransferSettings
@@ -98,6 +101,7 @@ class Engine:
                 if self.storages.reconcile(key):
                     self.queue.add_after(key, self._settings.probe_interval.total_seconds())
                     self._sweep(key)
+                    self._expunge(key)
                 return
             image = self._resources.image(key)
             if image is not None:
@@ -124,6 +128,29 @@ class Engine:
         keep = frozenset(name for image in images if image is not None for name in self._partials(image))
         for name in storage.adapter.sweep(keep, self._transfer_settings.abandoned_after):
             log.info("staging.swept", storage=storage.name, path=name)
+
+    def _expunge(self, key: Key) -> None:
+        """Remove the bytes of deleted images whose time is up."""
+        storage = next((storage for storage in self.storages.all() if storage.name == key.name), None)
+        if storage is None or not storage.connected or storage.resource.spec.state is not State.ENABLED:
+            return
+        try:
+            if records := storage.adapter.trash():
+                self._expunge_due(storage, records)
+        except errors.TransientError as exc:
+            log.warning("trash.not_emptied", storage=storage.name, message=str(exc))
+
+    def _expunge_due(self, storage: OpenStorage, records: tuple[TrashRecord, ...]) -> None:
+        images = (self._resources.image(image) for image in self._resources.keys(Kind.IMAGE))
+        living = frozenset(
+            image.status.uuid or image.meta.uid.replace("-", "") for image in images if image is not None
+        )
+        for record in records:
+            if due(record, living, self._clock.now()):
+                for ref in storage.adapter.refs(record.image_uuid):
+                    storage.adapter.unlink(record.image_uuid, ref.content.sha256)
+                storage.adapter.restore(record.image_uuid)
+                log.info("trash.expunged", storage=storage.name, image=f"{record.namespace}/{record.name}")
 
     def _partials(self, image: Image) -> Iterator[str]:
         """Yield the names under which a transfer of this image may go on."""

@@ -6,7 +6,7 @@ import structlog
 
 from controller.engine.storages import Storages
 from controller.model.resource import Image
-from controller.plan.effects import Effect, LetGo, Link, ReleaseTransfer, StartTransfer, Unlink
+from controller.plan.effects import Discard, Effect, LetGo, Link, ReleaseTransfer, Restore, StartTransfer, Unlink
 from controller.ports import Resources, Transfers
 
 log = structlog.get_logger()
@@ -26,6 +26,10 @@ def execute(
             storages.by_uuid(storage_uuid).adapter.link(uuid, ref)
         case Unlink(storage_uuid, sha256):
             storages.by_uuid(storage_uuid).adapter.unlink(uuid, sha256)
+        case Discard(storage_uuid, record):
+            storages.by_uuid(storage_uuid).adapter.discard(record)
+        case Restore(storage_uuid):
+            storages.by_uuid(storage_uuid).adapter.restore(uuid)
         case LetGo():
             resources.release(image.meta.key, image.meta.uid)
         case _ as never:

@@ -6,7 +6,7 @@ from controller import errors
 from controller.engine.storages import OpenStorage, Storages
 from controller.model.digest import Digest
 from controller.model.resource import DEFAULT_STORAGE, Image
-from controller.model.transfer import Placed, StoredRef
+from controller.model.transfer import Placed, StoredRef, TrashRecord
 from controller.plan.case import Case
 from controller.plan.observed import Limits, Observed, StorageView
 from controller.ports import Clock, Transfers
@@ -17,26 +17,31 @@ def observe(image: Image, storages: Storages, transfers: Transfers, clock: Clock
     owned = transfers.owned(image.meta.uid)
     keys = owned | Case.of(image, Observed(()), clock.now(), limits).transfer_keys()
     states = {key: state for key in keys if (state := transfers.state(key)) is not None}
-    opened = [(storage, _claims(image, storage)) for storage in storages.all()]
+    uuid = image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", "")
+    opened = [(storage, _ask(uuid, storage)) for storage in storages.all()]
     interest = {state.content.sha256 for state in states.values() if isinstance(state, Placed)}
-    interest |= {ref.content.sha256 for _, found in opened for ref in found or ()}
+    interest |= {ref.content.sha256 for _, found in opened if found for ref in found[0]}
     if image.status.current is not None:
         interest.add(image.status.current.content.sha256)
     views = tuple(_view(storage, found, interest) for storage, found in opened)
     return Observed(views, MappingProxyType(states), owned)
 
 
-def _claims(image: Image, storage: OpenStorage) -> tuple[StoredRef, ...] | None:
-    uuid = image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", "")
+_Found = tuple[tuple[StoredRef, ...], TrashRecord | None]
+
+
+def _ask(uuid: str, storage: OpenStorage) -> _Found | None:
+    """Return an image's claims and trash record; None: could not ask."""
     if storage.connected is not True:
         return None
     try:
-        return storage.adapter.refs(uuid)
+        return storage.adapter.refs(uuid), storage.adapter.discarded(uuid)
     except errors.StorageUnavailable:
         return None
 
 
-def _view(storage: OpenStorage, refs: tuple[StoredRef, ...] | None, interest: set[Digest]) -> StorageView:
+def _view(storage: OpenStorage, found: _Found | None, interest: set[Digest]) -> StorageView:
+    refs, trash = found or (None, None)
     holds = frozenset(ref.content.sha256 for ref in refs or () if ref.intact)
     if refs is not None:
         try:
@@ -52,5 +57,6 @@ def _view(storage: OpenStorage, refs: tuple[StoredRef, ...] | None, interest: se
         room_bytes=storage.room_bytes,
         default=storage.resource.meta.annotations.get(DEFAULT_STORAGE) == "true",
         refs=refs,
+        trash=trash if refs is not None else None,
         holds=holds,
     )

@@ -80,6 +80,14 @@ class Phase(StrEnum):
     FAILED = "Failed"
 
 
+class DeletionPolicy(StrEnum):
+    """What deleting the object does to the bytes."""
+
+    DIRECT = "Direct"
+    DELAY = "Delay"
+    NEVER = "Never"
+
+
 class RefStatus(StrEnum):
     """Where one copy stands."""
 
@@ -132,6 +140,8 @@ class ImageSpec:
     timeouts: Timeouts = Timeouts()
     max_size_bytes: int | None = None
     revision_history_limit: int = 2
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELAY
+    expunge_after: timedelta = timedelta(hours=72)
 
     @property
     def paravirtualized(self) -> bool:

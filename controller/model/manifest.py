@@ -6,7 +6,7 @@ understand. A field that is not known is refused, never ignored.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from controller.model import quantity
@@ -25,6 +25,7 @@ from controller.model.image import (
     Architecture,
     BootMode,
     Content,
+    DeletionPolicy,
     Format,
     ImageSpec,
     ImageStatus,
@@ -109,6 +110,8 @@ def parse_image_spec(value: object) -> ImageSpec:
         backup_storages=fields.texts("backupStorages"),
         suspend=fields.boolean("suspend") or False,
         revision_history_limit=_or_default(fields.integer("revisionHistoryLimit"), 2),
+        deletion_policy=fields.choice("deletionPolicy", DeletionPolicy) or DeletionPolicy.DELAY,
+        expunge_after=fields.parsed("expungeAfter", quantity.parse_duration) or timedelta(hours=72),
         retry=_retry(fields.child("retry")),
         timeouts=_timeouts(fields.child("timeouts")),
         max_size_bytes=fields.size("maxSize", quantity.parse_bytes),

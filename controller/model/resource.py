@@ -17,6 +17,8 @@ REQUESTED_AT = f"{GROUP}/requestedAt"
 """Annotation, the user's to set: look again now."""
 DEFAULT_STORAGE = f"{GROUP}/default"
 """Annotation on a BackupStorage, `"true"`: the one that serves Images which name none."""
+FORCE_DELETE = f"{GROUP}/force-delete"
+"""Annotation on an object that is being deleted, `"true"`: give up on storages that cannot be reached."""
 
 
 class Kind(StrEnum):

@@ -73,6 +73,7 @@ RULES: dict[Kind, tuple[Rule, ...]] = {
             ("bootMode",),
         ),
         Rule(("spec", "url"), "a file URL has no .. in it", _climbs_no_path),
+        Rule(("spec", "expungeAfter"), "must be from 1s to 8760h", _within("1s", "8760h")),
         Rule(("spec", "retry"), "initialBackoff is at most maxBackoff", _backoff_grows, ("initialBackoff",)),
         Rule(("spec", "retry", "initialBackoff"), "must be from 1s to 24h", _within("1s", "24h")),
         Rule(("spec", "retry", "maxBackoff"), "must be from 1s to 24h", _within("1s", "24h")),

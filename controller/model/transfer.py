@@ -52,6 +52,18 @@ class StoredRef:
 
 
 @dataclass(frozen=True, slots=True)
+class TrashRecord:
+    """An image that was deleted and whose bytes are still claimed. Lies beside the bytes, outlives the object."""
+
+    image_uuid: str
+    namespace: str
+    name: str
+    deleted_at: datetime
+    expunge_at: datetime | None
+    """When the bytes go; None: never by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
 class TransferTarget:
     """A storage to place bytes on, as plain data: enough to build the adapter in another process."""
 

@@ -1,11 +1,13 @@
-"""The last steps of an image: nothing of it stays behind, and nothing is claimed to be gone that could not be asked."""
+"""The last steps of an image: nothing stays behind unasked, and nothing is called gone that could not be asked."""
 
 from datetime import datetime, timedelta
 
-from controller.model.resource import Image
+from controller.model.image import DeletionPolicy
+from controller.model.resource import FORCE_DELETE, Image
+from controller.model.transfer import TrashRecord
 from controller.plan import retry, settle, status
-from controller.plan.effects import LetGo, Plan, ReleaseTransfer, Unlink
-from controller.plan.observed import Observed
+from controller.plan.effects import Discard, Effect, LetGo, Plan, ReleaseTransfer, Restore, Unlink
+from controller.plan.observed import Observed, StorageView
 from controller.plan.status import Finding
 from controller.reasons import Reason
 
@@ -14,25 +16,66 @@ ASK_AGAIN = timedelta(seconds=60)
 
 
 def plan_deletion(image: Image, observed: Observed, now: datetime) -> Plan:
-    """Stop transfers, drop every claim, then let go of the object. A storage that cannot be asked holds it."""
-    stop = tuple(ReleaseTransfer(key) for key in sorted(observed.owned))
+    """Stop transfers; drop every claim, or note in the trash until when it stays; then let go of the object.
+
+    A storage that cannot be asked holds the object, unless the user says that it is given up.
+    """
+    direct = image.spec.deletion_policy is DeletionPolicy.DIRECT
     used = {ref.storage_uuid for ref in image.status.refs}
+    forced = image.meta.annotations.get(FORCE_DELETE) == "true"
     blocking = [
         storage
         for storage in observed.storages
-        if (storage.uuid in used and not storage.reachable) or (storage.refs and not storage.enabled)
+        if (storage.uuid in used and not storage.reachable) or (direct and storage.refs and not storage.enabled)
     ]
-    unlinks = tuple(
-        Unlink(storage.uuid, claim.content.sha256)
+    stop = tuple(ReleaseTransfer(key) for key in sorted(observed.owned))
+    claimed = [storage for storage in observed.storages if storage.reachable and storage.refs]
+    stale = tuple(
+        Restore(storage.uuid)
         for storage in observed.storages
-        if storage.reachable and storage.enabled
+        if storage.trash is not None and (direct or not storage.refs)
+    )
+    effects = stop + stale + (_drop(claimed) if direct else _discard(image, claimed, now))
+    if effects:
+        what = "drop the bytes" if direct else "keep the bytes in the trash"
+        return Plan(image.status, f"delete: {what}", effects=effects, again=True)
+    if not blocking or forced:
+        given_up = f"; given up: {settle.why_not(blocking)[1]}" if blocking else ""
+        return Plan(image.status, f"delete: done{given_up}", after=(LetGo(),))
+    return _wait(image, observed, *settle.why_not(blocking), now)
+
+
+def _drop(claimed: list[StorageView]) -> tuple[Effect, ...]:
+    return tuple(
+        Unlink(storage.uuid, claim.content.sha256)
+        for storage in claimed
+        if storage.enabled
         for claim in storage.refs or ()
     )
-    if stop or unlinks:
-        return Plan(image.status, f"delete: drop {len(unlinks)} copies", effects=stop + unlinks, again=True)
-    if not blocking:
-        return Plan(image.status, "delete: nothing is left", after=(LetGo(),))
-    reason, message = settle.why_not(blocking)
+
+
+def _discard(image: Image, claimed: list[StorageView], now: datetime) -> tuple[Effect, ...]:
+    delay = image.spec.deletion_policy is DeletionPolicy.DELAY
+    record = TrashRecord(
+        image_uuid=image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", ""),
+        namespace=image.meta.key.namespace,
+        name=image.meta.key.name,
+        deleted_at=now,
+        expunge_at=now + image.spec.expunge_after if delay else None,
+    )
+    return tuple(
+        Discard(storage.uuid, record)
+        for storage in claimed
+        if storage.trash is None or (storage.trash.expunge_at is None) != (record.expunge_at is None)
+    )
+
+
+def due(record: TrashRecord, living: frozenset[str], now: datetime) -> bool:
+    """Whether the bytes of a deleted image go now: its time is up, and no image of that uuid lives."""
+    return record.expunge_at is not None and record.expunge_at <= now and record.image_uuid not in living
+
+
+def _wait(image: Image, observed: Observed, reason: Reason, message: str, now: datetime) -> Plan:
     finding = Finding(reason, f"deletion waits: {message}", reconciling=Reason.PROGRESSING)
     current = image.status.current
     built = status.build(

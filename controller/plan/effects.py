@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from controller.model.digest import Digest
 from controller.model.image import ImageStatus
-from controller.model.transfer import StoredRef, TransferRequest
+from controller.model.transfer import StoredRef, TransferRequest, TrashRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,26 @@ class Unlink:
 
 
 @dataclass(frozen=True, slots=True)
+class Discard:
+    """Keep the claims of a deleted image, and note until when."""
+
+    storage_uuid: str
+    record: TrashRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """The image is back: its claims are no longer those of a deleted one."""
+
+    storage_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
 class LetGo:
     """The object is being deleted and nothing of it is left: remove it."""
 
 
-Effect = StartTransfer | ReleaseTransfer | Link | Unlink | LetGo
+Effect = StartTransfer | ReleaseTransfer | Link | Unlink | Discard | Restore | LetGo
 
 
 @dataclass(frozen=True, slots=True)

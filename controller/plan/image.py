@@ -11,7 +11,7 @@ from controller.model.resource import Image
 from controller.model.transfer import Broken, Placed, Queued, Running
 from controller.plan import deletion, settle, source
 from controller.plan.case import Case
-from controller.plan.effects import Plan, ReleaseTransfer
+from controller.plan.effects import Plan, ReleaseTransfer, Restore
 from controller.plan.observed import Limits, Observed
 from controller.reasons import Reason
 
@@ -24,6 +24,8 @@ def plan_image(image: Image, observed: Observed, now: datetime, limits: Limits) 
     if image.meta.deleting:
         return deletion.plan_deletion(image, observed, now)
     case = Case.of(image, observed, now, limits)
+    if back := tuple(Restore(storage.uuid) for storage in observed.storages if storage.trash is not None):
+        return Plan(image.status, "take the image out of the trash", effects=back, again=True)
     waiting = [storage.name for storage in case.choice.targets if storage.connected is None]
     if waiting:
         return Plan(image.status, f"waits for the first probe of {', '.join(waiting)}", requeue=PROBE_SOON)

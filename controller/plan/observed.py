@@ -7,7 +7,7 @@ from types import MappingProxyType
 from controller.model.backup_storage import BackupStorageSpec
 from controller.model.digest import Digest
 from controller.model.image import State
-from controller.model.transfer import StoredRef, TransferState, TransferTarget
+from controller.model.transfer import StoredRef, TransferState, TransferTarget, TrashRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class StorageView:
     default: bool = False
     refs: tuple[StoredRef, ...] | None = None
     """This image's claims on it; None: could not ask."""
+    trash: TrashRecord | None = None
+    """The record of this image's deletion, where one was kept."""
     holds: frozenset[Digest] = frozenset()
     """Contents of interest whose bytes are there, claimed by this image or not."""
 

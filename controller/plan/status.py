@@ -43,7 +43,10 @@ def build(
     uuid: str,
     now: datetime,
 ) -> ImageStatus:
-    """Return the next status; `history` None keeps what there is; `last_op_date` moves only where something but progress changed."""
+    """Return the next status; `history` None keeps what there is.
+
+    `last_op_date` moves only where something but progress changed.
+    """
     old = image.status
     status = ImageStatus(
         uuid=uuid,

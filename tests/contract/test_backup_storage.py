@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ import pytest
 from controller import errors, ports
 from controller.adapters.backup.imagestore import ImageStore
 from controller.model.digest import Digest
-from controller.model.transfer import ResumeRecord, Validator
+from controller.model.transfer import ResumeRecord, TrashRecord, Validator
 from tests.fakes.backup_storage import FakeBackupStorage
 from tests.fakes.clock import FakeClock
 from tests.fakes.faulty_files import FaultyFiles
@@ -353,3 +354,32 @@ def test_names_that_would_become_paths_are_refused(rig: Rig, name: str) -> None:
         rig.storage.refs(name)
     with pytest.raises(errors.InvalidSpec):
         rig.storage.unlink(name, content_of(b"x").sha256)
+
+
+def test_a_deleted_image_has_one_record_until_it_is_restored(rig: Rig) -> None:
+    now = rig.clock.now()
+    record = TrashRecord(IMAGE, "default", "debian", now, now + timedelta(hours=72))
+    kept = TrashRecord(OTHER_IMAGE, "default", "golden", now - timedelta(days=1), None)
+    assert rig.storage.trash() == ()
+    assert rig.storage.discarded(IMAGE) is None
+    for entry in (record, kept, record):
+        rig.storage.discard(entry)
+    rig.restart()
+    assert rig.storage.trash() == (kept, record), "the oldest first"
+    assert rig.storage.discarded(IMAGE) == record
+    rig.storage.discard(replace(record, expunge_at=None))
+    assert rig.storage.discarded(IMAGE) == replace(record, expunge_at=None)
+    for _ in range(2):
+        rig.storage.restore(IMAGE)
+    assert rig.storage.trash() == (kept,)
+    assert [finding.code for finding in rig.storage.findings()] == []
+
+
+def test_trash_that_cannot_be_asked_is_not_empty(rig: Rig) -> None:
+    rig.cut_off()
+    with pytest.raises(errors.StorageUnavailable):
+        rig.storage.trash()
+    with pytest.raises(errors.StorageUnavailable):
+        rig.storage.discarded(IMAGE)
+    with pytest.raises(errors.StorageUnavailable):
+        rig.storage.restore(IMAGE)

@@ -9,7 +9,7 @@ from controller import errors, ports
 from controller.model.backup_storage import BackupStorageSpec, Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
-from controller.model.transfer import ResumeRecord, StoredRef
+from controller.model.transfer import ResumeRecord, StoredRef, TrashRecord
 
 
 @dataclass
@@ -75,6 +75,7 @@ class FakeBackupStorage:
         self.counts = Counts()
         self.partials: dict[str, _Partial] = {}
         self.objects: dict[str, _Object] = {}
+        self.trashed: dict[str, TrashRecord] = {}
         self.claimed: dict[tuple[str, str], _Claim] = {}
         """By (image uuid, sha256)."""
         self.quarantined: list[tuple[str, str]] = []
@@ -196,6 +197,30 @@ class FakeBackupStorage:
                 raise errors.StorageDamaged(f"{sha256} is not there")
             self.counts.opened += 1
             return FakeReader(self, bytes(there.data))
+
+    def discard(self, record: TrashRecord) -> None:
+        _require_uuid(record.image_uuid)
+        with self.lock:
+            self.ask()
+            self.need_room(0)
+            self.trashed[record.image_uuid] = record
+
+    def discarded(self, image_uuid: str) -> TrashRecord | None:
+        _require_uuid(image_uuid)
+        with self.lock:
+            self.ask()
+            return self.trashed.get(image_uuid)
+
+    def trash(self) -> tuple[TrashRecord, ...]:
+        with self.lock:
+            self.ask()
+            return tuple(sorted(self.trashed.values(), key=lambda record: (record.deleted_at, record.image_uuid)))
+
+    def restore(self, image_uuid: str) -> None:
+        _require_uuid(image_uuid)
+        with self.lock:
+            self.ask()
+            self.trashed.pop(image_uuid, None)
 
     def _is_intact(self, digest: str, claim: _Claim) -> bool:
         return self.objects.get(digest) is claim.held and len(claim.held.data) == claim.ref.content.size_bytes

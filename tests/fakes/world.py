@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, StorageType
 from controller.model.digest import Algorithm, Digest
-from controller.model.image import Content, Format, ImageSpec, ImageStatus, State
+from controller.model.image import Content, DeletionPolicy, Format, ImageSpec, ImageStatus, State
 from controller.model.resource import Image, Key, Kind, Meta, Resource
 from controller.model.transfer import (
     Broken,
@@ -20,11 +20,12 @@ from controller.model.transfer import (
     StoredRef,
     TransferRequest,
     TransferState,
+    TrashRecord,
     Validator,
 )
 from controller.model.url import SourceUrl
 from controller.plan.case import Case
-from controller.plan.effects import Effect, LetGo, Link, Plan, ReleaseTransfer, StartTransfer, Unlink
+from controller.plan.effects import Discard, Effect, LetGo, Link, Plan, ReleaseTransfer, Restore, StartTransfer, Unlink
 from controller.plan.image import plan_image
 from controller.plan.observed import Limits, Observed, StorageView
 from controller.reasons import Reason
@@ -40,8 +41,9 @@ def content(seed: int) -> Content:
 
 
 def spec(url: str = "http://images.example/a", **fields: object) -> ImageSpec:
-    """Return a spec with defaults, but without a history: most plans are about what is there and what is not."""
-    return replace(ImageSpec(SourceUrl.parse(url), revision_history_limit=0), **fields)  # type: ignore[arg-type]
+    """Return a spec with defaults, but without history and trash: most plans are about what is there now."""
+    plain = ImageSpec(SourceUrl.parse(url), revision_history_limit=0, deletion_policy=DeletionPolicy.DIRECT)
+    return replace(plain, **fields)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Store:
     room: int = 10**9
     objects: dict[Digest, Content] = field(default_factory=dict)
     claims: dict[Digest, StoredRef] = field(default_factory=dict)
+    trash: TrashRecord | None = None
 
     @property
     def uuid(self) -> str:
@@ -73,6 +76,7 @@ class Store:
             room_bytes=self.room,
             default=self.default,
             refs=refs if connected else None,
+            trash=self.trash if connected else None,
             holds=frozenset(sha for sha in interest if sha in self.objects) if connected else frozenset(),
         )
 
@@ -189,6 +193,14 @@ class World:
                 store.claims[ref.content.sha256] = replace(ref, install_path=f"zstore://x/{ref.content.image_id}")
             case Unlink(uuid, sha256):
                 self._unlink(next(store for store in self.stores if store.uuid == uuid), sha256)
+            case Discard(uuid, record):
+                store = next(store for store in self.stores if store.uuid == uuid)
+                assert store.up
+                assert self.image.meta.deleting
+                assert store.claims, "a record without bytes"
+                store.trash = record
+            case Restore(uuid):
+                next(store for store in self.stores if store.uuid == uuid).trash = None
             case LetGo():
                 assert self.image.meta.deleting
                 self.gone = True

@@ -178,7 +178,7 @@ def test_a_change_that_fails_leaves_the_old_bytes_serving(house: House) -> None:
 def test_bytes_are_shared_and_go_with_the_last_image(house: House) -> None:
     url = house.source("a.raw", RAW)
     for name in ("one", "two"):
-        house.image(name, url)
+        house.image(name, url, deletionPolicy="Direct")
     house.apply()
     stored = next((house.state_dir / "storage" / "objects").rglob(digest(RAW)))
     assert stored.stat().st_nlink == 3
@@ -192,7 +192,7 @@ def test_bytes_are_shared_and_go_with_the_last_image(house: House) -> None:
 
 
 def test_an_empty_tree_deletes_nothing(house: House) -> None:
-    house.image("raw", house.source("a.raw", RAW))
+    house.image("raw", house.source("a.raw", RAW), deletionPolicy="Direct")
     house.apply()
     (house.manifests / "raw.yaml").unlink()
     assert set(house.apply()) == {"raw"}
@@ -200,6 +200,23 @@ def test_an_empty_tree_deletes_nothing(house: House) -> None:
     house.mode = replace(house.mode, confirm_deletions=True)
     assert house.apply() == {}
     assert house.objects() == set()
+
+
+def test_a_deleted_image_is_recovered_from_the_trash_by_applying_it_again(house: House) -> None:
+    house.image("raw", house.source("a.raw", RAW))
+    before = house.apply()["raw"]
+    (house.manifests / "raw.yaml").unlink()
+    house.mode = replace(house.mode, confirm_deletions=True)
+    assert house.apply() == {}
+    assert house.objects() == {digest(RAW)}
+    assert [path.suffix for path in (house.state_dir / "storage" / "trash").iterdir()] == [".json"]
+    (house.sources / "a.raw").unlink()
+    house.image("raw", str(house.sources / "a.raw"))
+    after = house.apply()["raw"]
+    assert ready(after)
+    assert after.status.uuid == before.status.uuid
+    assert after.status.current == before.status.current
+    assert list((house.state_dir / "storage" / "trash").iterdir()) == []
 
 
 def test_two_storages_get_the_bytes_in_one_pass_and_a_third_a_copy(house: House) -> None:
@@ -293,7 +310,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_run_follows_the_tree_and_takes_requests(house: House) -> None:
-    house.image("one", house.source("a.raw", RAW))
+    house.image("one", house.source("a.raw", RAW), deletionPolicy="Direct")
     with running(house) as standalone:
 
         def one() -> Image | None:

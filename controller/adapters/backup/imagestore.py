@@ -9,6 +9,7 @@ What is where, for people with `ls` and `sha256sum`:
                                              names; 40 hex are the first of the sha256
     <path>/images/<imageUuid>/<40 hex>.json  claim: from where, when, proven by what
     <path>/staging/<name>.partial, .json     bytes that are on their way, and the record to go on with them
+    <path>/trash/<imageUuid>.json            record of a deleted image whose claims are kept: until when
     <path>/quarantine/<64 hex>.<n>           damaged bytes, out of service, kept for a person; .json says why
 
 One file per content, however many images share it; the link count says how many names it has. A claim is its JSON file:
@@ -44,7 +45,7 @@ from controller.adapters.durable_files import Directory, FileCalls
 from controller.model.backup_storage import Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
-from controller.model.transfer import ResumeRecord, StoredRef
+from controller.model.transfer import ResumeRecord, StoredRef, TrashRecord
 
 _UNCLAIMED_GRACE_S = 600.0
 """Seconds that published bytes wait for their first claim before another image's `unlink` may take them along."""
@@ -208,6 +209,49 @@ class ImageStore:
                 raise errors.StorageDamaged(f"{self._layout.path}: {digest} is not there as a file")
             fd = shard.open_file(digest.hex, os.O_RDONLY)
             return ObjectReader(self._files, fd, f"{self._layout.path}: {digest}")
+
+    # --- trash: the claims of a deleted image stay, its record says until when ------------------------------------
+
+    def discard(self, record: TrashRecord) -> None:
+        """Put a record there; see ports."""
+        name = layout.require_image_uuid(record.image_uuid) + layout.RECORD_SUFFIX
+        text = records.trash_bytes(record)
+        with (
+            self._layout.root(f"put image {record.image_uuid} in the trash") as root,
+            root.made(layout.STAGING) as room,
+            root.made(layout.TRASH) as trash,
+        ):
+            if trash.read_small(name) != text:
+                room.write_durably(trash, name, text)
+                trash.sync()
+
+    def discarded(self, image_uuid: str) -> TrashRecord | None:
+        """Return the record of an image; see ports. One that cannot be parsed is none."""
+        name = layout.require_image_uuid(image_uuid) + layout.RECORD_SUFFIX
+        with (
+            self._layout.root(f"look for image {image_uuid} in the trash") as root,
+            root.within(layout.TRASH) as trash,
+        ):
+            text = None if trash is None else trash.read_small(name)
+            return None if text is None else records.read_trash(text)
+
+    def trash(self) -> tuple[TrashRecord, ...]:
+        """Return all records; see ports."""
+        with self._layout.root("look at the trash") as root, root.within(layout.TRASH) as trash:
+            texts = [] if trash is None else [trash.read_small(name) for name in trash.names()]
+        found = [record for text in texts if text is not None and (record := records.read_trash(text)) is not None]
+        return tuple(sorted(found, key=lambda record: (record.deleted_at, record.image_uuid)))
+
+    def restore(self, image_uuid: str) -> None:
+        """Remove a record; see ports."""
+        name = layout.require_image_uuid(image_uuid) + layout.RECORD_SUFFIX
+        with (
+            self._layout.root(f"take image {image_uuid} out of the trash") as root,
+            root.within(layout.TRASH) as trash,
+        ):
+            if trash is not None:
+                trash.remove(name)
+                trash.sync()
 
     def _note_unclaimed(self, digest: Digest) -> None:
         now = self._clock.monotonic()

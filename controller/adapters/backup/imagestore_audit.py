@@ -22,7 +22,9 @@ IN_PROGRESS = timedelta(hours=1)
 """How long an operation may leave something half done; only older leftovers are findings."""
 RESUMABLE = timedelta(days=7)
 """How long a partial with a resume record is kept for the next try before it is a finding."""
-_KNOWN = frozenset({layout.MARKER, layout.OBJECTS, layout.IMAGES, layout.STAGING, layout.QUARANTINE, "lost+found"})
+_KNOWN = frozenset({
+    layout.MARKER, layout.OBJECTS, layout.IMAGES, layout.STAGING, layout.TRASH, layout.QUARANTINE, "lost+found",
+})  # fmt: skip
 
 
 class Code(StrEnum):

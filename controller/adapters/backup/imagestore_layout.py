@@ -19,6 +19,7 @@ SHA256 = "sha256"
 IMAGES = "images"
 STAGING = "staging"
 QUARANTINE = "quarantine"
+TRASH = "trash"
 RECORD_SUFFIX = ".json"
 PARTIAL_SUFFIX = ".partial"
 OBJECT_MODE = 0o444

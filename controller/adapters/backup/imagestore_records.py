@@ -13,7 +13,7 @@ from typing import Any
 from controller import errors
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content, Format
-from controller.model.transfer import ResumeRecord, StoredRef, Validator
+from controller.model.transfer import ResumeRecord, StoredRef, TrashRecord, Validator
 
 LAYOUT_VERSION = 1
 _FORMAT = "goldmaster-imagestore"
@@ -107,6 +107,36 @@ def read_claim(text: bytes, *, install_prefix: str) -> StoredRef | None:
                 proof=_text(data["proof"]),
                 url=_text(data["url"]),
             )
+    except _Damaged:
+        return None
+
+
+def trash_bytes(record: TrashRecord) -> bytes:
+    """Write the record of a deleted image."""
+    return _dump({
+        "imageUuid": record.image_uuid,
+        "namespace": record.namespace,
+        "name": record.name,
+        "deletedAt": record.deleted_at.isoformat(),
+        "expungeAt": None if record.expunge_at is None else record.expunge_at.isoformat(),
+    })  # fmt: skip
+
+
+def read_trash(text: bytes) -> TrashRecord | None:
+    """Read the record of a deleted image, None where it is damaged."""
+    try:
+        with _damage():
+            data = json.loads(text)
+            expunge_at = _optional_text(data["expungeAt"])
+            record = TrashRecord(
+                image_uuid=_text(data["imageUuid"]),
+                namespace=_text(data["namespace"]),
+                name=_text(data["name"]),
+                deleted_at=datetime.fromisoformat(_text(data["deletedAt"])),
+                expunge_at=None if expunge_at is None else datetime.fromisoformat(expunge_at),
+            )
+            times = [record.deleted_at, *([record.expunge_at] if record.expunge_at else [])]
+            return record if all(time.tzinfo is not None for time in times) else None
     except _Damaged:
         return None
 

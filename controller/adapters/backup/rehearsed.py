@@ -12,7 +12,7 @@ from controller.adapters.durable_files import storage_errors
 from controller.model.backup_storage import BackupStorageSpec, Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
-from controller.model.transfer import StoredRef
+from controller.model.transfer import StoredRef, TrashRecord
 
 _NOBODY = "0" * 32
 
@@ -53,6 +53,10 @@ class RehearsedStore(ImageStore):
     def refs(self, image_uuid: str) -> tuple[StoredRef, ...]:
         """Return every claim of an image; see ports."""
         return () if self._unmade else super().refs(image_uuid)
+
+    def discarded(self, image_uuid: str) -> TrashRecord | None:
+        """Return the trash record of an image; see ports."""
+        return None if self._unmade else super().discarded(image_uuid)
 
     def find(self, sha256: Digest) -> Content | None:
         """Return the record of a stored content; see ports."""

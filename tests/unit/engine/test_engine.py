@@ -18,7 +18,7 @@ from controller.model.backup_storage import Capacity, StorageStatus
 from controller.model.conditions import ConditionType
 from controller.model.image import Phase, RefStatus
 from controller.model.resource import Image, Key, Kind
-from controller.model.transfer import Failure, TransferRequest
+from controller.model.transfer import Failure, TransferRequest, TrashRecord
 from controller.reasons import Reason
 from controller.settings import EngineSettings, TransferSettings
 from tests.fakes.backup_storage import FakeBackupStorage, FakeStorageFactory
@@ -53,7 +53,7 @@ class Bench:
         self.transfers = self.engine.transfers
         self.transfers.sources[URL] = DATA
         self.storage("s1")
-        self.resources.put(IMAGE, {"url": URL})
+        self.resources.put(IMAGE, {"url": URL, "deletionPolicy": "Direct"})
 
     def storage(self, name: str) -> None:
         spec = {"type": "ImageStore", "imageStore": {"path": f"/{name}"}, "reservedCapacity": "0"}
@@ -250,6 +250,46 @@ def test_deletion_leaves_nothing(bench: Bench) -> None:
     assert not list(bench.store().claims())
     assert bench.store().find(content_of(DATA).sha256) is None
     assert bench.passes[-1][1].gone
+
+
+def test_deleted_bytes_stay_for_their_time_then_go(bench: Bench) -> None:
+    bench.resources.put(IMAGE, {"url": URL, "expungeAfter": "2h"})
+    bench.converge()
+    bench.resources.remove(IMAGE)
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert bench.resources.image(IMAGE) is None
+    assert [record.name for record in bench.store().trash()] == ["img"]
+    assert list(diagnose(bench.resources, bench.engine.storages, repair=False, running=False)) == []
+    bench.clock.advance(timedelta(hours=1))
+    bench.work()
+    assert bench.store().find(content_of(DATA).sha256) is not None
+    bench.clock.advance(timedelta(hours=1))
+    bench.work()
+    assert bench.store().find(content_of(DATA).sha256) is None
+    assert bench.store().trash() == ()
+
+
+def test_the_trash_of_a_storage_that_fails_is_emptied_later(bench: Bench) -> None:
+    bench.resources.put(IMAGE, {"url": URL, "expungeAfter": "1s"})
+    bench.converge()
+    bench.resources.remove(IMAGE)
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    store = bench.store()
+    plain = store.trash
+
+    def failing() -> tuple[TrashRecord, ...]:
+        raise errors.StorageUnavailable("the disk is gone")
+
+    store.trash = failing  # type: ignore[method-assign]
+    bench.clock.advance(timedelta(seconds=61))
+    bench.work()
+    store.trash = plain  # type: ignore[method-assign]
+    assert store.trash()
+    bench.clock.advance(timedelta(seconds=61))
+    bench.work()
+    assert store.trash() == ()
 
 
 def test_a_key_of_a_vanished_object_is_a_pass_over_nothing(bench: Bench) -> None:

@@ -19,6 +19,7 @@ from controller.model.image import (
     Architecture,
     BootMode,
     Content,
+    DeletionPolicy,
     Format,
     ImageSpec,
     ImageStatus,
@@ -60,6 +61,8 @@ FULL_SPEC: dict[str, Any] = {
     "timeouts": {"connect": "1s", "stall": "1.5s", "total": "2h30m"},
     "maxSize": "10Gi",
     "revisionHistoryLimit": 5,
+    "deletionPolicy": "Never",
+    "expungeAfter": "24h",
 }
 
 
@@ -85,6 +88,8 @@ def test_every_field_of_an_image_is_read() -> None:
         timeouts=Timeouts(timedelta(seconds=1), timedelta(seconds=1.5), timedelta(hours=2.5)),
         max_size_bytes=10 * 2**30,
         revision_history_limit=5,
+        deletion_policy=DeletionPolicy.NEVER,
+        expunge_after=timedelta(hours=24),
     )
 
 

@@ -8,8 +8,10 @@ import pytest
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.digest import Digest
-from controller.model.image import Format, MediaType, Phase, RefStatus, RetryPolicy, State
+from controller.model.image import DeletionPolicy, Format, MediaType, Phase, RefStatus, RetryPolicy, State
+from controller.model.resource import FORCE_DELETE
 from controller.model.transfer import Failure, Queued, Running
+from controller.plan.deletion import due
 from controller.plan.effects import LetGo, Link, ReleaseTransfer, StartTransfer, Unlink
 from controller.reasons import Reason
 from tests.fakes.world import Store, World, content, spec
@@ -446,3 +448,63 @@ def test_the_history_is_cut_to_its_limit_and_the_bytes_go(world: World) -> None:
     world.run()
     assert world.image.status.history == ()
     assert set(world.stores[0].objects) == {content(5).sha256}
+
+
+def delete(world: World) -> None:
+    world.image = replace(world.image, meta=replace(world.image.meta, deleting=True))
+    world.settle()
+
+
+def test_a_delayed_deletion_keeps_the_bytes_and_notes_until_when(world: World) -> None:
+    world.edit(spec(A, deletion_policy=DeletionPolicy.DELAY, expunge_after=timedelta(hours=5)))
+    world.run()
+    delete(world)
+    assert world.gone
+    assert world.stores[0].claims
+    record = world.stores[0].trash
+    assert record is not None
+    assert record.expunge_at == world.now + timedelta(hours=5)
+    assert (record.namespace, record.name) == ("default", "img")
+    assert not due(record, frozenset(), world.now + timedelta(hours=4))
+    assert due(record, frozenset(), world.now + timedelta(hours=5))
+    assert not due(record, frozenset({record.image_uuid}), world.now + timedelta(hours=5)), "it lives again"
+
+
+def test_never_keeps_the_bytes_for_a_person(world: World) -> None:
+    world.edit(spec(A, deletion_policy=DeletionPolicy.NEVER))
+    world.run()
+    delete(world)
+    record = world.stores[0].trash
+    assert record is not None
+    assert record.expunge_at is None
+    assert not due(record, frozenset(), world.now + timedelta(days=10000))
+
+
+def test_an_image_applied_again_is_back_without_a_download(world: World) -> None:
+    world.edit(spec(A, deletion_policy=DeletionPolicy.DELAY))
+    world.run()
+    delete(world)
+    world.gone = False
+    world.started.clear()
+    world.image = replace(World.of(spec(A)).image, spec=world.image.spec)
+    world.run()
+    assert ready(world)
+    assert not world.started
+    assert world.stores[0].trash is None
+
+
+def test_an_image_that_never_had_bytes_leaves_no_record(world: World) -> None:
+    world.edit(spec(A, deletion_policy=DeletionPolicy.DELAY))
+    world.settle()
+    delete(world)
+    assert world.gone
+    assert world.stores[0].trash is None
+
+
+def test_force_delete_gives_up_on_a_storage_that_cannot_be_asked(world: World) -> None:
+    world.run()
+    world.stores[0].up = False
+    delete(world)
+    assert not world.gone
+    world.image = replace(world.image, meta=replace(world.image.meta, annotations={FORCE_DELETE: "true"}))
+    assert "given up" in world.settle().summary

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from controller.model import conditions
 from controller.model.conditions import ConditionType
-from controller.model.image import ImageSpec, Phase, State
+from controller.model.image import DeletionPolicy, ImageSpec, Phase, State
 from controller.model.transfer import Failure, Running
 from controller.plan.effects import Plan
 from controller.reasons import Reason
@@ -39,11 +39,11 @@ class ImageLife(RuleBasedStateMachine):
         suspend=st.booleans(),
         checksum=st.sampled_from([None, content(1).sha256, content(2).sha256]),
         limit=st.integers(0, 2),
+        policy=st.sampled_from(DeletionPolicy),
     )
-    def edit(self, url: str, names: tuple[str, ...], suspend: bool, checksum: object, limit: int) -> None:
-        wanted: ImageSpec = spec(
-            url, backup_storages=names, suspend=suspend, checksum=checksum, revision_history_limit=limit
-        )
+    def edit(self, url: str, names: tuple[str, ...], **fields: object) -> None:
+        fields["revision_history_limit"], fields["deletion_policy"] = fields.pop("limit"), fields.pop("policy")
+        wanted: ImageSpec = spec(url, backup_storages=names, **fields)
         self.world.edit(wanted)
 
     @rule(url=st.sampled_from(URLS), seed=st.integers(1, 4))
@@ -85,6 +85,23 @@ class ImageLife(RuleBasedStateMachine):
     @rule(index=st.integers(0, 2))
     def bytes_are_lost(self, index: int) -> None:
         self.world.stores[index].objects.clear()
+
+    @precondition(lambda self: not self.world.image.spec.suspend)
+    @rule()
+    def deleted_and_applied_again(self) -> None:
+        """In the trash or at once; with every storage reachable the object goes, and comes back as a new one."""
+        world = self.world
+        for store in world.stores:
+            store.up, store.state = True, State.ENABLED
+        world.image = replace(world.image, meta=replace(world.image.meta, deleting=True))
+        world.settle()
+        assert world.gone
+        kept = world.image.spec.deletion_policy is not DeletionPolicy.DIRECT
+        for store in world.stores:
+            assert bool(store.claims) <= kept
+            assert (store.trash is not None) == bool(store.claims), "claims of a deleted image have a record, no others"
+        world.gone = False
+        world.image = replace(World.of(world.image.spec).image, spec=world.image.spec)
 
     @rule()
     def somebody_asks(self) -> None:
@@ -128,12 +145,15 @@ class ImageLife(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Heal everything: the image must become Ready, then be deletable without rest."""
         world = self.world
+        if world.gone:
+            return  # a rule failed half-way: its own message is the one to read
         for store in world.stores:
             store.up, store.state = True, State.ENABLED
         names = tuple(name for name in world.image.spec.backup_storages if name != "nowhere")
         world.sources = {URLS[0]: content(1), URLS[1]: content(1)}
         world.states.clear()
-        world.edit(replace(world.image.spec, suspend=False, backup_storages=names, checksum=content(1).sha256))
+        wanted = replace(world.image.spec, suspend=False, backup_storages=names, checksum=content(1).sha256)
+        world.edit(replace(wanted, deletion_policy=DeletionPolicy.DIRECT))
         self.somebody_asks()
         world.run()
         assert conditions.is_true(world.image.status.conditions, ConditionType.READY), world.plan().summary
