@@ -71,6 +71,11 @@ class OperatorSettings:
     thereby allowed to write anywhere on this machine."""
     list_interval: timedelta = timedelta(minutes=5)
     """How often everything is listed anew, in case the watch lost something or died. Default 5 minutes."""
+    leader_election: bool = False
+    """Whether to wait for the Lease `goldmaster` in our namespace before doing anything. Default no: a single replica
+    goes on with its transfers through an outage of the API server, as it has no lease to lose."""
+    lease_duration: timedelta = timedelta(seconds=15)
+    """After how long a silent holder of the lease is taken to be dead. Default 15 s, as Kubernetes' own controllers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """The composition root: settings -> adapters -> engine -> mode. The only place that builds things."""
 
 import os
+import socket
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,7 +145,8 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
     """
     from controller.kube import access
     from controller.kube.client import Client
-    from controller.kube.loop import Alone, Operator
+    from controller.kube.lease import Lease
+    from controller.kube.loop import Alone, Leadership, Operator
 
     system = SystemClock()
     client = Client(access.find(mode.kubeconfig, os.environ), system)
@@ -154,7 +157,11 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
     def build(resources: Resources) -> Built:
         return Built(settings, resources, system, mode.storage_roots, storages)
 
+    leadership: Leadership = Alone()
+    if mode.leader_election:
+        identity = f"{socket.gethostname()}_{uuid.uuid4()}"  # the host name of a Pod is its name
+        leadership = Lease(client, client.access.namespace, "goldmaster", identity, system, mode.lease_duration)
     try:
-        yield Operator(client, build, mode, system, Alone())
+        yield Operator(client, build, mode, system, leadership)
     finally:
         client.close()

@@ -34,6 +34,20 @@ from controller.settings import OperatorSettings
     metavar="DURATION",
     help="List all objects anew so often, in case the watch lost something.",
 )
+@options.option(
+    "--leader-election/--no-leader-election",
+    default=False,
+    show_default=True,
+    help="Wait for the Lease `goldmaster` in our namespace, so that of several replicas one reconciles.",
+)
+@options.option(
+    "--lease-duration",
+    type=options.Duration(),
+    default="15s",
+    show_default=True,
+    metavar="DURATION",
+    help="Take the lease over from a replica that was silent for so long.",
+)
 @options.allow_network
 @options.allow_path
 @options.parallel
@@ -44,6 +58,8 @@ def operator(
     kubeconfig: Path | None,
     storage_roots: Sequence[Path],
     list_interval: timedelta,
+    leader_election: bool,
+    lease_duration: timedelta,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
     parallel: int,
@@ -61,7 +77,7 @@ def operator(
     settings = running.settings(
         networks, allowed_paths, parallel=parallel, max_size=max_size, resync_interval=resync_interval
     )
-    mode = OperatorSettings(kubeconfig, tuple(storage_roots), list_interval)
+    mode = OperatorSettings(kubeconfig, tuple(storage_roots), list_interval, leader_election, lease_duration)
     with running.interrupts() as stop, wiring.operator(settings, mode) as instance:
         instance.run(stop)
     return exits.OK

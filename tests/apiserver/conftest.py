@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator["cluster.Cluster"]:
     """One API server with our CRDs and RBAC for all operators of this process, one after the other."""
+    yield from _started(tmp_path_factory.mktemp("operated") / "cluster")
+
+
+def _started(folder: Path) -> Iterator["cluster.Cluster"]:
     from tests.apiserver import cluster, operating
 
-    started = cluster.Cluster(assets.find(os.environ), tmp_path_factory.mktemp("operated") / "cluster")
+    started = cluster.Cluster(assets.find(os.environ), folder)
     try:
         started.start(fixtures.CRDS)
         operating.install_rights(started)
@@ -34,6 +38,12 @@ def emptied(operated: "cluster.Cluster") -> Iterator["cluster.Cluster"]:
     _empty(operated)
     yield operated
     _empty(operated)
+
+
+@pytest.fixture
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator["cluster.Cluster"]:
+    """One for a single test, whose API server may be restarted."""
+    yield from _started(tmp_path_factory.mktemp("fragile") / "cluster")
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 PIECE = 64 * 1024
+TRICKLE_S = 0.1
 
 
 @dataclass
 class ImageServer:
-    """Files by path. Those in `held` stop after `hold_after` bytes until `flow` is set."""
+    """Files by path. Those in `held` only trickle after `hold_after` bytes, until `flow` is set."""
 
     port: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
@@ -62,12 +63,13 @@ def serving() -> Iterator[ImageServer]:
                 self.close_connection = True
 
         def _send(self, data: memoryview, start: int) -> None:
-            for at in range(start, len(data), PIECE):
-                while self.path in state.held and at >= state.hold_after and not state.flow.wait(0.05):
-                    if state.closing:
-                        return
+            at = start
+            while at < len(data) and not state.closing:
+                if self.path in state.held and at >= state.hold_after:
+                    state.flow.wait(TRICKLE_S)
                 piece = data[at : at + PIECE]
                 self.wfile.write(piece)
+                at += len(piece)
                 state.sent[self.path] = state.sent.get(self.path, 0) + len(piece)
 
         def log_message(self, *_: object) -> None:

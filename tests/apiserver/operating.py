@@ -1,5 +1,6 @@
 """Runs `goldmaster operator` as a process of its own against a test's API server, with the rights of its manifests."""
 
+import contextlib
 import json
 import os
 import signal
@@ -31,15 +32,23 @@ def install_rights(kube: cluster.Cluster) -> None:
 class OperatorProcess:
     """One replica. Storages lie below `root`; sources on loopback are allowed."""
 
-    def __init__(self, kube: cluster.Cluster, folder: Path, *flags: str, name: str = "operator") -> None:
+    def __init__(
+        self, kube: cluster.Cluster, folder: Path, *flags: str, name: str = "operator", port: int | None = None
+    ) -> None:
+        """Prepare it. `port`: of a line to the API server that a test holds in its hands. Names tell replicas apart."""
         self.kube = kube
         self.root = folder / "storage"
         self.root.mkdir(exist_ok=True)
         self.log_file = folder / f"{name}.log"
         self.log_file.touch()
-        self._kubeconfig = kube.write_kubeconfig(
-            folder / f"{name}.kubeconfig", {"token": kube.token_for(ACCOUNT, NAMESPACE)}
-        )
+        self.token_file = folder / f"{name}.token"
+        self.token_file.write_text(kube.token_for(ACCOUNT, NAMESPACE))
+        self._kubeconfig = kube.write_kubeconfig(folder / f"{name}.kubeconfig", {"tokenFile": str(self.token_file)})
+        config = json.loads(self._kubeconfig.read_text())
+        config["contexts"][0]["context"]["namespace"] = NAMESPACE
+        if port is not None:
+            config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
+        self._kubeconfig.write_text(json.dumps(config))
         self._flags = flags
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,6 +124,15 @@ def image(name: str, url: str, **spec: object) -> dict[str, Any]:
         "metadata": {"name": name},
         "spec": {"url": url, **spec},
     }
+
+
+def kept_bytes(storage_path: Path) -> int:
+    """Return how much of a transfer its resume records promise to keep, over a kill -9 too."""
+    offsets = []
+    for record in (storage_path / "staging").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            offsets.append(int(json.loads(record.read_text()).get("durableBytes", 0)))
+    return max(offsets, default=0)
 
 
 def ready(found: dict[str, Any]) -> tuple[str, str]:
