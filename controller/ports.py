@@ -184,7 +184,10 @@ class Staging(Protocol):
         ...
 
     def sweep(self, keep: Collection[str], older_than: timedelta) -> list[str]:
-        """Remove partials and temporary files not named in `keep` and untouched for `older_than`; return their names."""
+        """Remove partials and temporary files not named in `keep` and untouched for `older_than`; return their names.
+
+        Temporary files of processes that are known to be gone are removed whatever their age.
+        """
         ...
 
 
