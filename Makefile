@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 LOCK := .ci/constraints.txt
 PYTHON ?=
 # The tests that need these are left out, loudly, where an ordinary user does not have them.
-TEST_COMMANDS := nginx=nginx-light qemu-img=qemu-utils xz=xz-utils zstd=zstd curl=curl
-BENCH_COMMANDS := $(TEST_COMMANDS) aria2c=aria2
+TEST_COMMANDS := nginx=nginx-light qemu-img=qemu-utils xz=xz-utils bzip2=bzip2 zstd=zstd
+BENCH_COMMANDS := nginx=nginx-light xz=xz-utils zstd=zstd curl=curl aria2c=aria2
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -24,6 +24,7 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 CAPABILITIES = {
     "needs_nginx": ("nginx", "apt-get install nginx-light"),
     "needs_qemu": ("qemu-img", "apt-get install qemu-utils"),
+    "needs_compressors": ("xz, bzip2, zstd", "apt-get install xz-utils bzip2 zstd"),
     "needs_kube": ("kube-apiserver", "make kube-assets"),
 }
 """Marker -> (command it needs, how a person gets it)."""
@@ -33,6 +34,7 @@ GRACE_S = 3.0
 assets.remember(os.environ)
 sandbox.scrub_environment()
 FOUND = {marker: shutil.which(command) for marker, (command, _) in CAPABILITIES.items()}
+FOUND["needs_compressors"] = "found" if all(map(shutil.which, ("xz", "bzip2", "zstd"))) else None
 FOUND["needs_kube"] = os.environ.get(assets.VARIABLE)
 hypothesis.settings.register_profile("goldmaster", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("goldmaster")

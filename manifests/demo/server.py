@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 PREFERRED_PORT = 8421
 """The same one each time, so that the manifests of a second run are those of the first."""
-BYTES_PER_SECOND = 4 * 2**20
+BYTES_PER_SECOND = 2 * 2**20
 """Slow enough that there is something to see."""
 CHUNK_BYTES = 64 * 2**10
 RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
@@ -119,8 +119,8 @@ class Handler(BaseHTTPRequestHandler):
         rate = self.server.bytes_per_second
         try:
             while left and (chunk := file.read(min(CHUNK_BYTES, left))):
+                self.server.count(len(chunk))  # before the client can have it, who may ask for the count at once
                 self.wfile.write(chunk)
-                self.server.count(len(chunk))
                 left -= len(chunk)
                 if rate and self.server.closing.wait(len(chunk) / rate):
                     break

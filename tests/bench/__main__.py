@@ -23,6 +23,7 @@ from tests.bench import (
     table,
     workspace,
 )
+from tests.fakes.nginx import nginx
 
 PARTS = {
     "a": one_image.measure,
@@ -47,7 +48,8 @@ def main() -> int:
             print(f"{options.dir} needs {NEEDED_BYTES * options.scale / 1e9:.0f} GB of free space", file=sys.stderr)
             return 1
         space = workspace.Workspace(Path(folder), options.scale, options.rounds)
-        with workspace.nginx(space):
+        space.served.mkdir()
+        with nginx(space.served, Path(folder) / "nginx", "access_log off;") as space.url:
             for part in options.parts or PARTS:
                 print(f"measuring ({part}) ...", file=sys.stderr, flush=True)
                 try:

@@ -2,12 +2,8 @@
 
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,16 +11,6 @@ from tests.bench import cost
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
-NGINX = """
-daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
-events {{ worker_connections 512; }}
-http {{
-    access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000; default_type application/octet-stream;
-    client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
-    uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-    server {{ listen 127.0.0.1:{port}; root {served}; }}
-}}
-"""
 IMAGE = """\
 apiVersion: goldmaster.dev/v1alpha1
 kind: Image
@@ -108,45 +94,3 @@ class Workspace:
 def boot_sector() -> bytes:
     """Return 512 bytes that say: a PC's disk."""
     return os.urandom(440) + bytes(70) + b"\x55\xaa"
-
-
-def free_port() -> int:
-    """Return a port of loopback that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-@contextmanager
-def nginx(space: Workspace) -> Iterator[None]:
-    """Serve `space.served` with one worker and sendfile while the block runs."""
-    space.served.mkdir()
-    port = free_port()
-    config = space.folder / "nginx.conf"
-    user = "user root;" if os.geteuid() == 0 else ""
-    config.write_text(user + NGINX.format(folder=space.folder, served=space.served, port=port))
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
-    program = shutil.which("nginx", path=path)
-    if program is None:
-        raise cost.Failed("nginx is missing (Debian: nginx-light)")
-    log = (space.folder / "nginx.log").open("wb")
-    with log, subprocess.Popen([program, "-p", str(space.folder), "-c", str(config)], stdout=log, stderr=log) as server:
-        try:
-            _wait_for(port, server)
-            space.url = f"http://127.0.0.1:{port}"
-            yield
-        finally:
-            server.terminate()
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except ConnectionRefusedError:
-            if server.poll() is not None:
-                break
-            time.sleep(0.05)
-        else:
-            return
-    raise cost.Failed("nginx did not start; see error.log")

@@ -14,6 +14,7 @@ PAPERS = sorted(
 TOP_LEVEL = "controller|crds|manifests|tests|\\.ci"
 PATH = re.compile(rf"(?<![\w/.$~-])((?:{TOP_LEVEL})/[\w./-]*|Makefile|pyproject\.toml|CHANGELOG\.md|LICENSE)")
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)")
+SLOW = "pytest.mark." + "slow"
 TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
 
 
@@ -51,6 +52,13 @@ def test_make_targets_named_in_code_exist(paper: Path) -> None:
 def test_the_readme_names_both_commands() -> None:
     named = TARGET.findall(code_in((ROOT / "README.md").read_text()))
     assert {"demo", "test"} <= set(named)
+
+
+def test_the_slow_suites_are_named() -> None:
+    """Whoever leaves something out of the normal run says so where a reader looks for it."""
+    paper = (ROOT / "tests" / "README.md").read_text()
+    files = {path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py") if SLOW in path.read_text()}
+    assert not [str(path) for path in files if f"`{path}`" not in paper]
 
 
 def test_every_make_target_is_explained() -> None:

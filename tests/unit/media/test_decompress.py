@@ -63,6 +63,7 @@ def expand(compression: Compression, packed: bytes, *, piece: int = MIB, limit: 
 # --- told by content ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs_compressors
 @EACH
 def test_what_the_usual_tool_makes_is_told_and_expanded(compression: Compression) -> None:
     command = [COMMANDS[compression], "-c"]
@@ -225,6 +226,7 @@ def test_a_bomb_stops_at_the_limit_long_before_its_end(compression: Compression)
     assert decompressor.output_bytes <= MIB
 
 
+@pytest.mark.needs_compressors
 def test_xz_with_a_dictionary_beyond_the_limit_is_refused_and_xz_9_is_not() -> None:
     nine = subprocess.run(["xz", "-9e", "-c"], input=DATA, capture_output=True, check=True).stdout
     assert expand(Compression.XZ, nine) == DATA
