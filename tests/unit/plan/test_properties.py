@@ -145,7 +145,7 @@ class ImageLife(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Heal everything: the image must become Ready, then be deletable without rest."""
         world = self.world
-        if world.gone:
+        if self.world.gone:
             return  # a rule failed half-way: its own message is the one to read
         for store in world.stores:
             store.up, store.state = True, State.ENABLED
