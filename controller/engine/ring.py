@@ -70,6 +70,7 @@ class Ring:
 
     def acquire(self) -> Slot:
         """Return a buffer that nobody uses; waits for the slowest consumer."""
+        self.raise_failure()
         slot = self._free.get()
         if slot is None:
             self._free.put(None)

@@ -6,7 +6,7 @@ import random
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import errors
@@ -14,6 +14,8 @@ from controller.engine import berths, one_pass
 from controller.engine.limits import PAGE
 from controller.model.digest import Digest
 from controller.model.transfer import Broken, Placed, TransferRequest
+from controller.ports import FetchRequest, StopToken
+from tests.fakes.clock import FakeClock
 from tests.unit.engine import transfer_world as world
 from tests.unit.engine.transfer_world import KIB, ScriptedSource, Storages
 
@@ -63,6 +65,7 @@ def test_a_broken_connection_costs_at_most_a_block(body: bytes, at: int) -> None
     assert not any(storages.leftovers().values())
 
 
+@settings(max_examples=40)  # each is several passes with threads; machines under load switch slowly
 @given(
     breaks=st.lists(st.integers(0, len(IMAGE) - 1), max_size=6),
     packed=st.booleans(),
@@ -144,6 +147,53 @@ def test_without_a_strong_validator_nothing_is_kept_and_nothing_advances(etag: s
     result = run(world.request("a", "b"), source, storages)
     assert isinstance(result, Broken)
     assert not result.advanced
+    assert not any(storages.leftovers().values())
+
+
+def test_a_source_that_changes_during_a_long_replay_is_tried_again_from_zero() -> None:
+    """The partial is read back without a connection; by then the version may be gone."""
+    storages = world.storages("a")
+    source = ScriptedSource(IMAGE, break_at=[690 * KIB])
+    assert isinstance(run(world.request(), source, storages), Broken)
+    answers = iter(['"v1"', '"v2"', '"v2"'])
+    serve = source.open
+
+    def changing(request: FetchRequest, stop: StopToken) -> world.ScriptedBody:
+        source.etag = next(answers)
+        source.data = IMAGE if source.etag == '"v1"' else OTHER
+        return serve(request, stop)
+
+    source.open = changing  # type: ignore[method-assign]
+    second, third = run(world.request(), source, storages), run(world.request(), source, storages)
+    assert isinstance(second, Broken)
+    assert not second.advanced
+    assert "changed" in second.failure.message
+    assert isinstance(third, Placed)
+    assert (third.resumed_bytes, third.content.sha256) == (0, sha256(OTHER))
+
+
+def test_a_partial_that_cannot_be_opened_costs_that_storage_only() -> None:
+    storages = world.storages("a", "b")
+    source = ScriptedSource(IMAGE, break_at=[500 * KIB])
+    assert isinstance(run(world.request("a", "b"), source, storages), Broken)
+    storages["a"].fail["stage"] = (0, errors.NoSpace("full"))
+    result = run(world.request("a", "b"), source, storages)
+    assert isinstance(result, Placed)
+    assert (result.stored, result.resumed_bytes) == (frozenset({"b"}), 0)
+
+
+def test_bytes_that_are_not_what_the_partial_s_name_says_start_over() -> None:
+    """A record under the name for plain bytes beside compressed ones: somebody moved files."""
+    storages = world.storages("a")
+    source = ScriptedSource(PACKED, break_at=[500 * KIB])
+    assert isinstance(run(world.request(), source, storages), Broken)
+    storage = storages["a"]
+    for named in (storage.staged, storage.durable, storage.records):
+        named["get-1"] = named.pop("get-1.source")  # type: ignore[assignment]
+    confused, clean = run(world.request(), source, storages), run(world.request(), source, storages)
+    assert isinstance(confused, Broken)
+    assert not confused.failure.terminal
+    assert isinstance(clean, Placed)
     assert not any(storages.leftovers().values())
 
 
@@ -245,6 +295,18 @@ def test_a_compressed_source_that_is_cut_is_rejected_unless_a_checksum_says_that
         assert isinstance(result, Broken)
         assert result.failure.reason == reason
         assert not any(storages.leftovers().values())
+
+
+def test_decompression_that_makes_no_progress_is_an_attack() -> None:
+    """By a clock on which every look takes half an hour."""
+    storages = world.storages("a")
+    clock = FakeClock(tick=1800)
+    source = ScriptedSource(PACKED)
+    result = one_pass.run(world.request(), source, storages, clock, world.NEVER, lambda _: None, world.PACE)
+    assert isinstance(result, Broken)
+    assert (result.failure.reason, result.failure.terminal) == ("FormatRejected", True)
+    assert "too slow" in result.failure.message
+    assert not any(storages.leftovers().values())
 
 
 def test_a_bomb_stops_at_the_size_limit() -> None:
