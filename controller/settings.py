@@ -76,6 +76,8 @@ class OperatorSettings:
     goes on with its transfers through an outage of the API server, as it has no lease to lose."""
     lease_duration: timedelta = timedelta(seconds=15)
     """After how long a silent holder of the lease is taken to be dead. Default 15 s, as Kubernetes' own controllers."""
+    serve: tuple[str, int] | None = None
+    """Host and port of /healthz, /readyz and /metrics; host "" is every address. Default: not served."""
 
 
 @dataclass(frozen=True, slots=True)

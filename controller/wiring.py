@@ -27,6 +27,7 @@ from controller.ports import Clock, Resources, StorageFactory
 from controller.settings import OperatorSettings, Settings, SourceSettings, StandaloneSettings
 
 if TYPE_CHECKING:
+    from controller.kube.client import Client
     from controller.kube.loop import Operator
 
 CLOSE_WITHIN_S = 30.0
@@ -145,6 +146,7 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
     """
     from controller.kube import access
     from controller.kube.client import Client
+    from controller.kube.events import Events
     from controller.kube.lease import Lease
     from controller.kube.loop import Alone, Leadership, Operator
 
@@ -157,11 +159,44 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
     def build(resources: Resources) -> Built:
         return Built(settings, resources, system, mode.storage_roots, storages)
 
+    identity = f"{socket.gethostname()}_{uuid.uuid4()}"  # the host name of a Pod is its name
     leadership: Leadership = Alone()
     if mode.leader_election:
-        identity = f"{socket.gethostname()}_{uuid.uuid4()}"  # the host name of a Pod is its name
         leadership = Lease(client, client.access.namespace, "goldmaster", identity, system, mode.lease_duration)
+    events = Events(client, system, identity)
+    built = Operator(client, build, mode, system, leadership, events.saw)
     try:
-        yield Operator(client, build, mode, system, leadership)
+        with _served(built, client, mode, system):
+            yield built
     finally:
+        events.close()
         client.close()
+
+
+@contextmanager
+def _served(of: "Operator", client: "Client", mode: OperatorSettings, clock: Clock) -> Iterator[None]:
+    if mode.serve is None:
+        yield
+        return
+    from controller.serve.metrics import Figures, Metrics
+    from controller.serve.server import Server
+
+    def figures() -> Figures:
+        health, engine = of.health, of.health.engine
+        return Figures(
+            leading=health.leading,
+            resources=health.resources,
+            queue_depth=len(engine.queue) if engine else 0,
+            api_writes=client.writes,
+            resyncs=health.resyncs,
+            missed=health.missed,
+            feed_starts=health.feed_starts,
+            synced_age_s=None if health.synced_at is None else clock.monotonic() - health.synced_at,
+        )
+
+    server = Server(*mode.serve, of.health, Metrics(figures), clock, mode.list_interval)
+    server.start()
+    try:
+        yield
+    finally:
+        server.close()

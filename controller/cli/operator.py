@@ -1,5 +1,6 @@
 """`goldmaster operator`: the objects of a Kubernetes API server."""
 
+import functools
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -10,44 +11,60 @@ from controller import logs, wiring
 from controller.cli import exits, options, running
 from controller.settings import OperatorSettings
 
+_CLUSTER = (
+    options.option(
+        "--kubeconfig",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Which API server. Default: KUBECONFIG, the Pod's service account, ~/.kube/config, in this order.",
+    ),
+    options.option(
+        "--storage-root",
+        "storage_roots",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        multiple=True,
+        metavar="DIR",
+        help="An ImageStore must lie below this directory. May be repeated; in the variable, separated by colons.",
+    ),
+    options.option(
+        "--list-interval",
+        type=options.Duration(),
+        default="5m",
+        show_default=True,
+        metavar="DURATION",
+        help="List all objects anew so often, in case the watch lost something.",
+    ),
+    options.option(
+        "--leader-election/--no-leader-election",
+        default=False,
+        show_default=True,
+        help="Wait for the Lease `goldmaster` in our namespace, so that of several replicas one reconciles.",
+    ),
+    options.option(
+        "--lease-duration",
+        type=options.Duration(),
+        default="15s",
+        show_default=True,
+        metavar="DURATION",
+        help="Take the lease over from a replica that was silent for so long.",
+    ),
+    options.option(
+        "--serve",
+        type=options.Address(),
+        metavar="HOST:PORT",
+        help="Answer /healthz, /readyz and /metrics there; `:8080` is every address.",
+    ),
+)
+"""What operator mode has beyond the other modes."""
+
+
+def _cluster(command: options.Command) -> options.Command:
+    """Add the options of _CLUSTER in their order."""
+    return functools.reduce(lambda built, option: option(built), reversed(_CLUSTER), command)
+
 
 @click.command(short_help="Reconcile the Images of a Kubernetes API server.")
-@options.option(
-    "--kubeconfig",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Which API server. Default: KUBECONFIG, the Pod's service account, ~/.kube/config, in this order.",
-)
-@options.option(
-    "--storage-root",
-    "storage_roots",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
-    multiple=True,
-    metavar="DIR",
-    help="An ImageStore must lie below this directory. May be repeated; in the variable, separated by colons.",
-)
-@options.option(
-    "--list-interval",
-    type=options.Duration(),
-    default="5m",
-    show_default=True,
-    metavar="DURATION",
-    help="List all objects anew so often, in case the watch lost something.",
-)
-@options.option(
-    "--leader-election/--no-leader-election",
-    default=False,
-    show_default=True,
-    help="Wait for the Lease `goldmaster` in our namespace, so that of several replicas one reconciles.",
-)
-@options.option(
-    "--lease-duration",
-    type=options.Duration(),
-    default="15s",
-    show_default=True,
-    metavar="DURATION",
-    help="Take the lease over from a replica that was silent for so long.",
-)
+@_cluster
 @options.allow_network
 @options.allow_path
 @options.parallel
@@ -60,6 +77,7 @@ def operator(
     list_interval: timedelta,
     leader_election: bool,
     lease_duration: timedelta,
+    serve: tuple[str, int] | None,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
     parallel: int,
@@ -77,7 +95,14 @@ def operator(
     settings = running.settings(
         networks, allowed_paths, parallel=parallel, max_size=max_size, resync_interval=resync_interval
     )
-    mode = OperatorSettings(kubeconfig, tuple(storage_roots), list_interval, leader_election, lease_duration)
+    mode = OperatorSettings(
+        kubeconfig,
+        tuple(root.absolute() for root in storage_roots),
+        list_interval,
+        leader_election,
+        lease_duration,
+        serve,
+    )
     with running.interrupts() as stop, wiring.operator(settings, mode) as instance:
         instance.run(stop)
     return exits.OK

@@ -70,6 +70,21 @@ class Size(click.ParamType[int]):
             self.fail(str(exc), param, ctx)
 
 
+class Address(click.ParamType[tuple[str, int]]):
+    """`HOST:PORT`, or `:PORT` for every address of this machine."""
+
+    name = "address"
+
+    def convert(self, value: Value, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Read it; an IPv6 host stands in brackets."""
+        if isinstance(value, tuple):
+            return value
+        host, colon, port = str(value).rpartition(":")
+        if not colon or not port.isdigit() or int(port) > 65535:
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return host.strip("[]"), int(port)
+
+
 state = option(
     "--state",
     "state_dir",

@@ -33,6 +33,8 @@ class Cache:
         self._buried: dict[str, int] = {}
         """uid -> version of objects that are gone: the echo of an earlier change must not bring them back."""
         self._highest = 0
+        self._writing: dict[Key, list[int]] = {}
+        """Versions of an object that were told while we write it."""
 
     def get(self, key: Key) -> Entry | None:
         """Return what is known of an object, None where it does not exist."""
@@ -50,9 +52,27 @@ class Cache:
             return list(self._entries[kind].values())
 
     def accept(self, entry: Entry) -> bool:
-        """Take note of an object as it is now; return whether that was news."""
+        """Take note of an object as it is now; return whether that was news.
+
+        While we write the object it is not said to be news: the watch is often faster than the answer to the write, and
+        `wrote` tells our own change from others'.
+        """
         with self._lock:
-            return self._accept(entry)
+            accepted = self._accept(entry)
+            if accepted and entry.key in self._writing:
+                self._writing[entry.key].append(entry.version)
+                return False
+            return accepted
+
+    def writes(self, key: Key) -> None:
+        """We are about to write this object. `wrote` follows, whatever comes of it."""
+        with self._lock:
+            self._writing.setdefault(key, [])
+
+    def wrote(self, key: Key, version: int | None) -> bool:
+        """Return whether anything but our own write, which made `version` (None: it failed), was told meanwhile."""
+        with self._lock:
+            return any(told != version for told in self._writing.pop(key, []))
 
     def answered(self, entry: Entry) -> None:
         """Take note of an answer to our own write: it never brings back what is gone meanwhile."""

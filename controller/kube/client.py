@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import structlog
 import urllib3
@@ -44,7 +44,7 @@ class Gone(Exception):
 class _Session:
     """Credentials and the connections that show them."""
 
-    pool: urllib3.PoolManager
+    pool: urllib3.HTTPConnectionPool
     headers: dict[str, str]
     expires_at: float | None
 
@@ -54,6 +54,7 @@ class Client:
 
     def __init__(self, access: Access, clock: Clock) -> None:
         self.access = access
+        self._prefix = urlsplit(access.server).path
         self._clock = clock
         self._lock = threading.Lock()
         self._session: _Session | None = None
@@ -65,7 +66,7 @@ class Client:
         with self._lock:
             session, self._session = self._session, None
         if session is not None:
-            session.pool.clear()
+            session.pool.close()
 
     def get(self, path: str, **query: str) -> Document:
         """Read an object or a page of a list."""
@@ -112,7 +113,7 @@ class Client:
         try:
             return session.pool.request(
                 method,
-                f"{self.access.server}{path}{'?' + urlencode(query) if query else ''}",
+                f"{self._prefix}{path}{'?' + urlencode(query) if query else ''}",
                 headers=headers,
                 body=None if document is None else json.dumps(document, separators=(",", ":")).encode(),
             )
@@ -126,14 +127,14 @@ class Client:
                 old, session = session, self._open(self.access.login())
                 self._session = session
                 if old is not None:
-                    old.pool.clear()
+                    old.pool.close()
             return session
 
     def _drop(self, session: _Session) -> None:
         with self._lock:
             if self._session is session:
                 self._session = None
-                session.pool.clear()
+                session.pool.close()
 
     def _open(self, login: Login) -> _Session:
         headers = {"Accept": JSON, "User-Agent": MANAGER}
@@ -141,11 +142,13 @@ class Client:
             headers["Authorization"] = f"Bearer {login.token}"
         elif login.basic:
             headers["Authorization"] = "Basic " + base64.b64encode(login.basic.encode()).decode()
-        pool = urllib3.PoolManager(
+        secure: dict[str, Any] = {"ssl_context": self.access.tls(login)} if self.access.server[:6] == "https:" else {}
+        pool = urllib3.connection_from_url(
+            self.access.server,
             retries=False,
             timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
             maxsize=CONNECTIONS,
-            ssl_context=self.access.tls(login) if self.access.server.startswith("https:") else None,
+            **secure,
         )
         return _Session(pool, headers, self._expiry(login))
 

@@ -17,10 +17,11 @@ from controller.kube import objects
 from controller.kube.cache import Cache
 from controller.kube.client import Client
 from controller.kube.feed import Deliver, Feed
+from controller.kube.objects import AnyResource
 from controller.kube.resync import resync
 from controller.kube.status_store import KubeResources
 from controller.kube.unreadable import Unreadable
-from controller.model.resource import Image, Key, Kind
+from controller.model.resource import Key, Kind
 from controller.ports import Clock, Resources
 from controller.settings import OperatorSettings
 
@@ -107,7 +108,7 @@ class Operator:
         settings: OperatorSettings,
         clock: Clock,
         leadership: Leadership,
-        on_status: Callable[[Image, Image], None] = lambda _before, _after: None,
+        on_status: Callable[[AnyResource, AnyResource], None] = lambda _before, _after: None,
         watch: Callable[[Deliver], Feed] | None = None,
     ) -> None:
         self._client = client
@@ -146,7 +147,7 @@ class _Term:
         settings: OperatorSettings,
         clock: Clock,
         health: Health,
-        on_status: Callable[[Image, Image], None],
+        on_status: Callable[[AnyResource, AnyResource], None],
     ) -> None:
         self._client = client
         self._settings = settings
@@ -154,7 +155,7 @@ class _Term:
         self._health = health
         self._cache = Cache()
         self._unreadable = Unreadable(self._cache, clock)
-        self._resources = KubeResources(client, self._cache, on_status, self._gone)
+        self._resources = KubeResources(client, self._cache, on_status, self._gone, self._look)
         self._engine: Engine | None = None
         self._delivered = dict.fromkeys(Kind, 0)
         self._owed: dict[Kind, int] = {}

@@ -35,11 +35,14 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 _ANY_URL = SourceUrl.parse("https://unreadable.invalid/")
 
 
+AnyResource = Image | BackupStorage
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One object as it was last seen. `unreadable` is why its spec cannot be read; then nothing starts for it."""
 
-    resource: Image | BackupStorage
+    resource: AnyResource
     finalizers: tuple[str, ...]
     unreadable: str = ""
 
@@ -57,6 +60,11 @@ class Entry:
 def collection(kind: Kind) -> str:
     """Return the path of all objects of a kind."""
     return f"{API}/{kind.plural}"
+
+
+def events(namespace: str) -> str:
+    """Return the path of the Events in a namespace."""
+    return f"/api/v1/namespaces/{namespace}/events"
 
 
 def path(key: Key) -> str:
@@ -133,7 +141,7 @@ def _text(holder: object, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def status_document(resource: Image | BackupStorage, status: ImageStatus | BackupStorageStatus) -> dict[str, Any]:
+def status_document(resource: AnyResource, status: ImageStatus | BackupStorageStatus) -> dict[str, Any]:
     """Return the body of a status write, bound to the version and uid that were seen. The server ignores the rest."""
     key = resource.meta.key
     written = (

@@ -13,7 +13,7 @@ from controller import errors
 from controller.kube import objects
 from controller.kube.cache import Cache
 from controller.kube.client import Client, Gone
-from controller.kube.objects import Entry
+from controller.kube.objects import AnyResource, Entry
 from controller.model.backup_storage import BackupStorageStatus
 from controller.model.image import ImageStatus
 from controller.model.resource import BackupStorage, Image, Key, Kind, Meta
@@ -27,21 +27,23 @@ RELEASE_TRIES = 5
 class KubeResources:
     """Implements `ports.Resources`. Thread-safe.
 
-    `on_status` is told of each accepted status write of an image, with the object before it: for Kubernetes Events.
-    `on_gone` is told of each image that was let go.
+    `on_status` is told of each accepted status write, with the object before and after it: for Kubernetes Events.
+    `on_gone` is told of each object that was let go, `on_news` of each that others changed while we wrote it.
     """
 
     def __init__(
         self,
         client: Client,
         cache: Cache,
-        on_status: Callable[[Image, Image], None] = lambda _before, _after: None,
+        on_status: Callable[[AnyResource, AnyResource], None] = lambda _before, _after: None,
         on_gone: Callable[[Key], None] = lambda _key: None,
+        on_news: Callable[[Key], None] = lambda _key: None,
     ) -> None:
         self._client = client
         self._cache = cache
         self._on_status = on_status
         self._on_gone = on_gone
+        self._on_news = on_news
 
     def image(self, key: Key) -> Image | None:
         """Return the object, None where it is gone; also None while its spec cannot be read, until it is deleted."""
@@ -74,7 +76,9 @@ class KubeResources:
         """
         if not storage.meta.finalized and not storage.meta.deleting:
             storage = _storage(self._hold(storage.meta))
-        return _storage(self._write_status(storage, status))
+        after = _storage(self._write_status(storage, status))
+        self._on_status(storage, after)
+        return after
 
     def hold(self, image: Image) -> Image:
         """Put our finalizer on an object. Raises Conflict where it is being deleted or was changed."""
@@ -114,12 +118,23 @@ class KubeResources:
         body = {"metadata": objects.bound(meta) | {"finalizers": finalizers}}
         return self._do(meta, lambda: self._client.merge(objects.path(meta.key), body))
 
-    def _write_status(self, before: Image | BackupStorage, status: ImageStatus | BackupStorageStatus) -> Entry:
+    def _write_status(self, before: AnyResource, status: ImageStatus | BackupStorageStatus) -> Entry:
         body = objects.status_document(before, status)
         return self._do(before.meta, lambda: self._client.replace(f"{objects.path(before.meta.key)}/status", body))
 
     def _do(self, meta: Meta, write: Callable[[], dict[str, object]]) -> Entry:
         """Write, and take the answer into the cache; after a conflict, what is there instead."""
+        made = None
+        self._cache.writes(meta.key)
+        try:
+            entry = self._answer(meta, write)
+            made = entry.version
+            return entry
+        finally:
+            if self._cache.wrote(meta.key, made):
+                self._on_news(meta.key)
+
+    def _answer(self, meta: Meta, write: Callable[[], dict[str, object]]) -> Entry:
         try:
             entry = objects.parse(meta.key.kind, write())
         except Gone as exc:

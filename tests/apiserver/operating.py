@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import urllib3
 import yaml
 
 from tests.apiserver import cluster, fixtures
@@ -89,6 +90,17 @@ class OperatorProcess:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+
+    def probe(self, path: str) -> tuple[int, str]:
+        """Ask its own HTTP server, of an operator started with --serve=127.0.0.1:0."""
+        address = self.said("serve.listens")[-1]["message"]
+        answer = urllib3.request("GET", f"http://{address}{path}", timeout=5, retries=False)
+        return answer.status, answer.data.decode()
+
+    def metric(self, name: str) -> float:
+        """Return a metric without labels."""
+        page = self.probe("/metrics")[1]
+        return next(float(line.split()[1]) for line in page.splitlines() if line.split()[0] == name)
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what it logged."""

@@ -154,3 +154,15 @@ def test_killed_in_mid_transfer_it_goes_on_from_the_partial(
     assert starts[0] == 0
     assert starts[1] >= 2 * MIB
     assert images.sent["/killed.raw"] <= size + 3 * MIB  # what came since the last promise, and what was on its way
+
+
+def test_a_token_that_is_refused_is_read_anew(emptied: cluster.Cluster, images: ImageServer, folder: Path) -> None:
+    """As the kubelet replaces it: the file changes, and both the watch and the writes log in again."""
+    process = OperatorProcess(emptied, folder)
+    good = process.token_file.read_text()
+    process.token_file.write_text("stale")
+    with running(process):
+        process.until(lambda: bool(process.said("kube.resync_failed")))
+        put(emptied, operating.image("token", images.add("/token.raw", make.raw(seed=1))))
+        process.token_file.write_text(good)
+        becomes_ready(process, "token")

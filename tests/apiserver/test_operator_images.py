@@ -106,7 +106,7 @@ def test_a_deleted_image_goes_with_its_bytes(
     kube: cluster.Cluster, namespace: str, operator: OperatorProcess, images: ImageServer
 ) -> None:
     content = make.raw(seed=6)
-    apply(kube, namespace, operating.image("doomed", images.add("/doomed.raw", content)))
+    apply(kube, namespace, operating.image("doomed", images.add("/doomed.raw", content), deletionPolicy="Direct"))
     wait_for(kube, operator, "image/doomed", namespace)
     digest = hashlib.sha256(content).hexdigest()
     assert digest in stored_in(operator)
@@ -159,7 +159,7 @@ def test_a_storage_deleted_before_its_images_goes_after_them(
     apply(kube, namespace, operating.storage("second", operator.root / "second"))
     content = make.raw(seed=9)
     url = images.add("/pruned.raw", content)
-    apply(kube, namespace, operating.image("pruned", url, backupStorages=["second"]))
+    apply(kube, namespace, operating.image("pruned", url, backupStorages=["second"], deletionPolicy="Direct"))
     wait_for(kube, operator, "image/pruned", namespace)
     kube.kubectl("delete", "backupstorage", "second", "--wait=false")
     assert stored_in(operator, "second")

@@ -1,0 +1,1 @@
+"""What is read over HTTP: health for the kubelet, metrics for Prometheus."""

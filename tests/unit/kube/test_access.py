@@ -1,0 +1,157 @@
+"""Kubeconfig files, service accounts and exec plugins, and what becomes of broken ones."""
+
+import base64
+import json
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controller import errors
+from controller.kube import access, exec_plugin
+
+
+def write(folder: Path, user: dict[str, Any], cluster: dict[str, Any] | None = None, **context: str) -> Path:
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [
+            {"name": "other", "context": {"cluster": "x", "user": "x"}},
+            {"name": "c", "context": {"cluster": "k", "user": "u", **context}},
+        ],
+        "clusters": [{"name": "k", "cluster": {"server": "https://127.0.0.1:6443/", **(cluster or {})}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path = folder / "config"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def script(folder: Path, body: str) -> Path:
+    path = folder / "plugin"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_the_current_context_counts(tmp_path: Path) -> None:
+    found = access.from_kubeconfig(write(tmp_path, {"token": "secret"}, namespace="prod"))
+    assert (found.server, found.namespace, found.verify) == ("https://127.0.0.1:6443", "prod", True)
+    assert found.login().token == "secret"
+    assert "secret" not in repr(found.login()) + repr(found)
+
+
+def test_data_and_files_are_both_understood(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(b"CA")
+    user = {"client-certificate-data": base64.b64encode(b"CERT").decode(), "client-key-data": "S0VZ"}
+    found = access.from_kubeconfig(write(tmp_path, user, {"certificate-authority": "ca.pem"}))
+    assert found.authority == b"CA"
+    assert (found.login().certificate, found.login().key) == (b"CERT", b"KEY")
+
+
+def test_a_token_file_is_read_at_each_login(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("one\n")
+    found = access.from_kubeconfig(write(tmp_path, {"tokenFile": "token"}))
+    assert found.login().token == "one"
+    (tmp_path / "token").write_text("two\n")
+    assert found.login().token == "two"
+    (tmp_path / "token").unlink()
+    with pytest.raises(errors.ClusterUnavailable, match="cannot be read"):
+        found.login()
+
+
+def test_the_password_goes_with_the_name(tmp_path: Path) -> None:
+    found = access.from_kubeconfig(write(tmp_path, {"username": "a", "password": "b:c"}))
+    assert found.login().basic == "a:b:c"
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "says"),
+    [
+        ({"auth-provider": {}}, {}, "use exec"),
+        ({"token": "t"}, {"proxy-url": "http://p"}, "proxy-url is not supported"),
+        ({"token": "t"}, {"tls-server-name": "n"}, "tls-server-name is not supported"),
+        ({"client-certificate": "missing.pem"}, {}, "No such file"),
+        ({"client-certificate-data": "!"}, {}, "not a kubeconfig that can be used"),
+    ],
+)
+def test_what_is_not_understood_is_refused(
+    tmp_path: Path, user: dict[str, Any], cluster: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(errors.Usage, match=says):
+        access.from_kubeconfig(write(tmp_path, user, cluster))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "current-context: c", "a: [", "current-context: c\ncontexts: []"])
+def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(errors.Usage, match="config"):
+        access.from_kubeconfig(tmp_path / "config")
+
+
+def test_the_order_of_places_is_flag_variable_pod_home(tmp_path: Path) -> None:
+    config = write(tmp_path, {"token": "t"})
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube" / "config").write_text(config.read_text())
+    assert access.find(config, {}).server
+    assert access.find(None, {"KUBECONFIG": f"/nonexistent:{config}"}).server
+    assert access.find(None, {"HOME": str(tmp_path)}).server
+    with pytest.raises(errors.Usage, match="no service account"):
+        access.find(None, {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOME": str(tmp_path)})
+    with pytest.raises(errors.Usage, match="no API server is named"):
+        access.find(None, {"HOME": "/nonexistent"})
+    with pytest.raises(errors.Usage, match="several"):
+        access.find(None, {"KUBECONFIG": f"{config}:{tmp_path / '.kube' / 'config'}"})
+
+
+def test_a_pod_uses_its_service_account(tmp_path: Path) -> None:
+    for name, text in {"ca.crt": "CA", "namespace": "images\n", "token": "t1"}.items():
+        (tmp_path / name).write_text(text)
+    environ = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
+    found = access.in_cluster(environ, tmp_path)
+    assert (found.server, found.namespace, found.authority) == ("https://[fd00::1]:443", "images", b"CA")
+    assert found.login().rotates
+
+
+def test_an_exec_plugin_is_asked_as_kubectl_asks(tmp_path: Path) -> None:
+    credential = {"kind": "ExecCredential", "status": {"token": "made", "expirationTimestamp": "2026-01-01T00:00:00Z"}}
+    plugin = script(
+        tmp_path, f"echo \"$KUBERNETES_EXEC_INFO $EXTRA $1\" > {tmp_path}/asked; echo '{json.dumps(credential)}'"
+    )
+    user = {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": f"./{plugin.name}",
+            "args": ["first"],
+            "env": [{"name": "EXTRA", "value": "more"}],
+        }
+    }
+    login = access.from_kubeconfig(write(tmp_path, user)).login()
+    assert (login.token, login.expires) == ("made", datetime(2026, 1, 1, tzinfo=UTC))
+    asked = (tmp_path / "asked").read_text()
+    assert asked.endswith(" more first\n")
+    assert '"kind": "ExecCredential"' in asked
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("echo denied >&2; exit 3", "exit 3: denied"),
+        ("echo not json", "printed no ExecCredential"),
+        ("echo '{}'", "printed no ExecCredential"),
+    ],
+)
+def test_an_exec_plugin_that_fails_is_tried_again_later(tmp_path: Path, body: str, says: str) -> None:
+    plugin = exec_plugin.Plugin((str(script(tmp_path, body)),), {}, "client.authentication.k8s.io/v1")
+    with pytest.raises(errors.ClusterUnavailable, match=says):
+        exec_plugin.run(plugin)
+
+
+def test_an_exec_plugin_that_is_not_there_is_named(tmp_path: Path) -> None:
+    plugin = exec_plugin.Plugin((str(tmp_path / "absent"),), {}, "client.authentication.k8s.io/v1")
+    with pytest.raises(errors.ClusterUnavailable, match="absent"):
+        exec_plugin.run(plugin)

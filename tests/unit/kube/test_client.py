@@ -1,0 +1,125 @@
+"""What each answer of an API server means to us; what the wire does to it; who we say we are."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from controller import errors
+from controller.kube.access import Access
+from controller.kube.client import Client, Gone
+from controller.kube.exec_plugin import Login
+from tests.fakes.clock import FakeClock
+from tests.unit.kube import api as fake
+from tests.unit.kube.api import Api
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with fake.serving() as found:
+        yield found
+
+
+@pytest.fixture
+def client(api: Api) -> Iterator[Client]:
+    made = Client(api.access(), FakeClock())
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "raised"),
+    [
+        (400, errors.GoldmasterError),
+        (401, errors.ClusterUnavailable),
+        (403, errors.ClusterUnavailable),
+        (404, Gone),
+        (409, errors.Conflict),
+        (410, Gone),
+        (422, errors.GoldmasterError),
+        (429, errors.ClusterUnavailable),
+        (500, errors.ClusterUnavailable),
+        (503, errors.ClusterUnavailable),
+    ],
+)
+def test_each_refusal_has_its_meaning(api: Api, client: Client, status: int, raised: type[Exception]) -> None:
+    for _ in range(2):
+        api.answer(status, {"kind": "Status", "message": "because"})
+    with pytest.raises(raised, match=f"{status} because") as caught:
+        client.get("/a")
+    if raised is errors.GoldmasterError:
+        assert not isinstance(caught.value, errors.TransientError)
+
+
+def test_a_server_that_is_busy_says_for_how_long(api: Api, client: Client) -> None:
+    api.answer(429, Retry_After="7")
+    with pytest.raises(errors.ClusterUnavailable) as caught:
+        client.get("/a")
+    assert caught.value.retry_after == timedelta(seconds=7)
+
+
+def test_a_401_is_asked_once_more_with_a_fresh_token(api: Api, client: Client) -> None:
+    api.tokens = ["old", "new"]
+    api.answer(401)
+    api.answer(200, {"a": 1})
+    assert client.get("/a") == {"a": 1}
+    assert [asked[2] for asked in api.asked] == ["Bearer old", "Bearer new"]
+
+
+def test_a_token_that_rotates_is_read_anew_each_minute(api: Api) -> None:
+    clock = FakeClock()
+    client = Client(api.access(rotates=True), clock)
+    client.get("/a")
+    client.get("/a")
+    assert api.logins == 1
+    clock.advance(61)
+    client.get("/a")
+    assert api.logins == 2
+    client.close()
+
+
+def test_a_token_is_replaced_before_it_expires(api: Api) -> None:
+    clock = FakeClock()
+    client = Client(api.access(expires=clock.now() + timedelta(seconds=90)), clock)
+    client.get("/a")
+    clock.advance(50)
+    client.get("/a")
+    assert api.logins == 1
+    clock.advance(11)
+    client.get("/a")
+    assert api.logins == 2
+    client.close()
+
+
+def test_an_answer_that_is_not_json_is_no_answer(api: Api, client: Client) -> None:
+    api.answer(200, b"<html>")
+    with pytest.raises(errors.ClusterUnavailable, match="not JSON"):
+        client.get("/a")
+
+
+def test_nobody_there_is_no_answer() -> None:
+    client = Client(Access("http://127.0.0.1:1", Login), FakeClock())
+    with pytest.raises(errors.ClusterUnavailable, match="does not answer"):
+        client.get("/a")
+    client.close()
+
+
+def test_writes_say_who_wrote_and_are_counted(api: Api, client: Client) -> None:
+    client.replace("/a/status", {"status": {}})
+    client.merge("/a", {"metadata": {}})
+    client.create("/as", {"kind": "A"})
+    client.get("/a", limit="5")
+    assert [(method, path) for method, path, _, _ in api.asked] == [
+        ("PUT", "/a/status?fieldManager=goldmaster&fieldValidation=Strict"),
+        ("PATCH", "/a?fieldManager=goldmaster"),
+        ("POST", "/as?fieldManager=goldmaster"),
+        ("GET", "/a?limit=5"),
+    ]
+    assert client.writes == 3
+
+
+def test_a_password_goes_as_basic_authorization(api: Api) -> None:
+    client = Client(Access(f"http://127.0.0.1:{api.port}", lambda: Login(basic="a:b")), FakeClock())
+    client.get("/a")
+    assert api.asked[0][2] == "Basic YTpi"
+    client.close()
