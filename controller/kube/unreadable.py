@@ -43,6 +43,8 @@ class Unreadable:
             except errors.TransientError as exc:
                 log.warning("kube.unreadable_untold", key=str(key), message=str(exc))
                 self.note(entry)
+            except errors.GoldmasterError as exc:  # the server refuses the status: nothing that a later try mends
+                log.exception("kube.unreadable_untold", key=str(key), message=str(exc))
 
     def _tell(self, resources: Resources, entry: Entry) -> None:
         if not entry.unreadable or entry.resource.meta.deleting:

@@ -22,6 +22,8 @@ class Api:
     """(method, path, Authorization, body)."""
     tokens: list[str] = field(default_factory=lambda: ["token"])
     """Handed out by the login, the last one again and again."""
+    lists: dict[str, object] = field(default_factory=dict)
+    """What is answered to a path when no answer is left."""
     logins: int = 0
 
     def answer(self, status: int, body: object = None, **headers: str) -> None:
@@ -47,7 +49,8 @@ def serving() -> Iterator[Api]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             api.asked.append((self.command, self.path, self.headers.get("Authorization", ""), body))
-            status, document, headers = api.answers.pop(0) if api.answers else (200, {}, {})
+            usual: tuple[int, object, dict[str, str]] = (200, api.lists.get(self.path.partition("?")[0], {}), {})
+            status, document, headers = api.answers.pop(0) if api.answers else usual
             data = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
             for name, value in headers.items():
