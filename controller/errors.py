@@ -23,7 +23,7 @@ Transient means: may succeed without a change of the spec. Terminal means: canno
         ├── SourceChanged          other bytes than those pinned for this revision
         ├── ProtocolError          the server breaks HTTP in a way that trying again does not mend
         ├── ChecksumMismatch       the bytes are not the promised ones (tried twice, as mirrors flip)
-        ├── FormatRejected         not an image, not the declared one, or an unsafe one
+        ├── FormatRejected         not an image, not the declared one, or an unsafe one; of a checksum list: not one
         ├── PolicyDenied       5   the source policy refuses the address, the path or the redirect
         ├── TooLarge               more bytes, or more virtual bytes, than maxSize
         └── StorageDamaged     6   stored bytes are not what they were

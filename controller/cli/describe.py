@@ -93,7 +93,12 @@ def _overrides(stored: Stored) -> Iterator[str]:
 
 def _redacted(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec with URLs as the inventory shows them: a query may hold a signature."""
-    return {**spec, **({"url": SourceUrl.parse(spec["url"]).redacted} if "url" in spec else {})}
+    shown = dict(spec)
+    if "url" in shown:
+        shown["url"] = SourceUrl.parse(shown["url"]).redacted
+    if "checksumFrom" in shown:
+        shown["checksumFrom"] = _redacted(shown["checksumFrom"])
+    return shown
 
 
 def _tree(value: Mapping[str, Any], indent: str = "") -> Iterator[str]:

@@ -11,6 +11,7 @@ import structlog
 
 from controller import errors
 from controller.engine import berths as berthing
+from controller.engine import checksum_lists
 from controller.engine.berths import Berth, Foothold, StorageOpener
 from controller.engine.intake import Download, Intake, Patience, StoredCopy
 from controller.engine.limits import PassLimits
@@ -21,7 +22,7 @@ from controller.media import decompress
 from controller.media.digester import Hasher
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content
-from controller.model.transfer import Broken, Placed, ResumeRecord, Running, TransferRequest
+from controller.model.transfer import Broken, Placed, ResumeRecord, Running, TransferRequest, Validator
 from controller.ports import Clock, Source, StagedFile, StopToken
 
 log = structlog.get_logger()
@@ -68,6 +69,8 @@ class OnePass:
         self._patience = Patience(stop, clock, request.timeouts.total)
         self._berths = berthing.berths_of(request, storages)
         self._ring = self._new_ring("source", pace.buffers)
+        self._expected = request.checksum
+        self._proof: str | None = None
         self._intake: Intake | None = None
         self._foothold: Foothold | None = None
         self._durable_before = 0
@@ -80,6 +83,9 @@ class OnePass:
 
     def place(self) -> Placed:
         """Move the bytes, prove them, publish them. Raises whatever stands in the way."""
+        known = self._ask_list()
+        if known is not None:
+            return Placed(known, frozenset(), (), Validator(), "", 0, 0, self._proof)
         intake = self._intake = self._open()
         outlet = self._pump(intake)
         content = self._prove(intake, outlet)
@@ -95,7 +101,20 @@ class OnePass:
             served_by=intake.served_by,
             fetched_bytes=intake.fetched_bytes,
             resumed_bytes=intake.resumed_bytes,
+            proof=self._proof,
         )
+
+    def _ask_list(self) -> Content | None:
+        """Learn from the checksum list, if there is one, what to expect; return the content where that is known."""
+        request = self._request
+        if request.checksum_from is None:
+            return None
+        asked = checksum_lists.ask(request.checksum_from, request.url, request.timeouts, self._source, self._patience)
+        self._expected = asked
+        self._proof = f"checksum list {asked.algorithm}"
+        if not asked.algorithm.identifies:
+            return None
+        return next((content for content in request.known if asked in content.source_digests), None)
 
     def _open(self) -> Intake:
         request = self._request
@@ -227,7 +246,7 @@ class OnePass:
         )
 
     def _asked(self) -> list[Algorithm]:
-        return [] if self._request.checksum is None else [self._request.checksum.algorithm]
+        return [] if self._expected is None else [self._expected.algorithm]
 
     # --- proof ------------------------------------------------------------------------------------------------------
 
@@ -244,7 +263,7 @@ class OnePass:
         expected = request.expected_content
         if request.origin is not None:
             return self._prove_copy(outlet, request.origin.name)
-        if not intake.complete and request.checksum is None and expected is None:
+        if not intake.complete and self._expected is None and expected is None:
             raise errors.SourceUnreachable(
                 "the source did not say how long it is and the spec has no checksum: a cut cannot be told from the end"
             )
@@ -259,7 +278,7 @@ class OnePass:
         return tuple(self._source_hashings[algorithm].hasher.digest() for algorithm in asked)
 
     def _check_checksum(self, intake: Intake) -> None:
-        expected = self._request.checksum
+        expected = self._expected
         if expected is None or self._request.origin is not None:
             return
         got = self._source_hashings[expected.algorithm].hasher.digest()
@@ -267,7 +286,9 @@ class OnePass:
             return
         if not intake.complete:
             raise errors.SourceUnreachable(f"the download ended early: expected {expected}, got {got}")
-        raise errors.ChecksumMismatch(f"expected {expected}, got {got}")
+        listed = self._request.checksum_from
+        promised = str(expected) if listed is None else f"{expected} (as {listed.url.redacted} says)"
+        raise errors.ChecksumMismatch(f"expected {promised}, got {got}")
 
     def _prove_copy(self, outlet: Outlet, origin: str) -> Content:
         expected = self._expected_copy()

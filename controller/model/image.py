@@ -117,6 +117,14 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class ChecksumFrom:
+    """A publisher's checksum list. `entry` None: the line of the url's last segment."""
+
+    url: SourceUrl
+    entry: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSpec:
     """The `spec` of an Image, parsed; defaults of the CRD are applied. None means: not given."""
 
@@ -134,6 +142,7 @@ class ImageSpec:
     state: State = State.ENABLED
     uuid: str | None = None
     checksum: Digest | None = None
+    checksum_from: ChecksumFrom | None = None
     backup_storages: tuple[str, ...] = ()
     suspend: bool = False
     retry: RetryPolicy = RetryPolicy()
@@ -172,14 +181,18 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A content and the source it was imported from. `source_id` fingerprints (url, checksum); it is not a secret."""
+    """A content and the source it was imported from.
+
+    `source_id` fingerprints (url, checksumFrom); it is not a secret.
+    """
 
     content: Content
     source_id: str
     url: str
     imported_at: datetime
     proof: str
-    """By what the bytes were proven: `checksum sha512`, or `first use` where the spec promises nothing."""
+    """By what the bytes were proven: `checksum sha512`, `checksum list sha256`, or `first use` where the spec promises
+    nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from controller.model.fields import Fields, format_time
 from controller.model.image import (
     Architecture,
     BootMode,
+    ChecksumFrom,
     Content,
     DeletionPolicy,
     Format,
@@ -107,6 +108,7 @@ def parse_image_spec(value: object) -> ImageSpec:
         state=fields.choice("state", State) or State.ENABLED,
         uuid=fields.text("uuid"),
         checksum=fields.parsed("checksum", Digest.parse),
+        checksum_from=_checksum_from(fields.child("checksumFrom")),
         backup_storages=fields.texts("backupStorages"),
         suspend=fields.boolean("suspend") or False,
         revision_history_limit=_or_default(fields.integer("revisionHistoryLimit"), 2),
@@ -118,6 +120,14 @@ def parse_image_spec(value: object) -> ImageSpec:
     )
     fields.reject_unknown()
     return spec
+
+
+def _checksum_from(fields: Fields | None) -> ChecksumFrom | None:
+    if fields is None:
+        return None
+    wanted = ChecksumFrom(url=fields.need("url", fields.parsed("url", SourceUrl.parse)), entry=fields.text("entry"))
+    fields.reject_unknown()
+    return wanted
 
 
 def _retry(fields: Fields | None) -> RetryPolicy:

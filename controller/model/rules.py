@@ -48,6 +48,10 @@ def _climbs_no_path(url: str) -> bool:
     return url.startswith("http") or "/../" not in plain
 
 
+def _climbs_nowhere(name: str) -> bool:
+    return "/../" not in f"/{name}/" and "/./" not in f"/{name}/"
+
+
 def _plain_segments(path: str) -> bool:
     return "/../" not in f"{path}/" and "/./" not in f"{path}/" and "//" not in path
 
@@ -72,7 +76,15 @@ RULES: dict[Kind, tuple[Rule, ...]] = {
             lambda spec: not (spec.get("bootMode") == "Legacy" and spec["architecture"] == "aarch64"),
             ("bootMode",),
         ),
+        Rule(
+            ("spec",),
+            "give checksum or checksumFrom, not both",
+            lambda spec: not ("checksum" in spec and "checksumFrom" in spec),
+            ("checksumFrom",),
+        ),
         Rule(("spec", "url"), "a file URL has no .. in it", _climbs_no_path),
+        Rule(("spec", "checksumFrom", "url"), "a file URL has no .. in it", _climbs_no_path),
+        Rule(("spec", "checksumFrom", "entry"), 'must not hold "." or ".." segments', _climbs_nowhere),
         Rule(("spec", "expungeAfter"), "must be from 1s to 8760h", _within("1s", "8760h")),
         Rule(("spec", "retry"), "initialBackoff is at most maxBackoff", _backoff_grows, ("initialBackoff",)),
         Rule(("spec", "retry", "initialBackoff"), "must be from 1s to 24h", _within("1s", "24h")),

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from controller.model.backup_storage import BackupStorageSpec
 from controller.model.digest import Digest
-from controller.model.image import Content, Format, Timeouts
+from controller.model.image import ChecksumFrom, Content, Format, Timeouts
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 
@@ -76,7 +76,8 @@ class TransferTarget:
 class TransferRequest:
     """One pass from a source to storages, as plain data in; `key` names it and its partial.
 
-    `origin` set: the bytes are `expected_content` of that storage and the URL is not asked.
+    `origin` set: the bytes are `expected_content` of that storage and the URL is not asked. `checksum_from` set: the
+    list is asked first, and where it names one of the `known` contents of this image no byte is fetched.
     """
 
     key: str
@@ -91,6 +92,8 @@ class TransferRequest:
     timeouts: Timeouts
     origin: TransferTarget | None = None
     expected_content: Content | None = None
+    checksum_from: ChecksumFrom | None = None
+    known: tuple[Content, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Ended well on the storages in `stored`; `failed` says why not on the others (by storage uuid)."""
+    """Ended well on the storages in `stored`; `failed` says why not on the others (by storage uuid).
+
+    `stored` is empty where the content was known already and nothing was fetched. `proof` None: as the spec says.
+    """
 
     content: Content
     stored: frozenset[str]
@@ -130,6 +136,7 @@ class Placed:
     served_by: str
     fetched_bytes: int
     resumed_bytes: int
+    proof: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,11 @@ class SourceUrl:
         return f"{self.path}?{self.query}" if self.query else self.path
 
     @property
+    def last_segment(self) -> str:
+        """The decoded name after the last slash; empty where there is none."""
+        return unquote(self.path.rpartition("/")[2], errors="surrogateescape")
+
+    @property
     def file_path(self) -> str:
         """The decoded path of a file URL; bytes that are not UTF-8 as surrogates, as `os.fsencode` wants them."""
         return unquote(self.path, errors="surrogateescape")

@@ -115,7 +115,14 @@ class Case:
             timeouts=spec.timeouts,
             origin=origin,
             expected_content=expected,
+            checksum_from=spec.checksum_from if expected is None else None,
+            known=self._known() if expected is None and spec.checksum_from is not None else (),
         )
+
+    def _known(self) -> tuple[Content, ...]:
+        """Return the contents that this image has a good claim on."""
+        claims = (claim for storage in self.observed.storages for claim in storage.refs or () if claim.intact)
+        return tuple({claim.content.sha256: claim.content for claim in claims}.values())
 
     # --- endings ------------------------------------------------------------------------------------------------
 
@@ -258,4 +265,5 @@ class Case:
 def revision_of(placed: Placed, case: Case) -> Revision:
     """Return the revision that a finished transfer brought."""
     spec = case.image.spec
-    return Revision(placed.content, source.source_id(spec.url), spec.url.redacted, case.now, source.proof(spec))
+    proof = source.proof(spec, placed.proof)
+    return Revision(placed.content, source.source_id(spec.url, spec.checksum_from), spec.url.redacted, case.now, proof)

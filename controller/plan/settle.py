@@ -21,9 +21,11 @@ def known_revision(case: Case) -> Revision | None:
     wiped state), and what the transfer of this very spec just placed.
     """
     spec = case.image.spec
+    source_id = source.source_id(spec.url, spec.checksum_from)
     current = case.image.status.current
     if current is not None and source.satisfies(spec, current.content, current.source_id):
-        return replace(current, source_id=source.source_id(spec.url), url=spec.url.redacted, proof=source.proof(spec))
+        proof = source.proof(spec, current.proof)
+        return replace(current, source_id=source_id, url=spec.url.redacted, proof=proof)
     claims = [
         claim
         for storage in case.observed.storages
@@ -32,9 +34,8 @@ def known_revision(case: Case) -> Revision | None:
     ]
     if claims:
         best = max(claims, key=lambda claim: (claim.imported_at, claim.content.sha256.hex))
-        return Revision(
-            best.content, source.source_id(spec.url), spec.url.redacted, best.imported_at, source.proof(spec)
-        )
+        proof = source.proof(spec, best.proof)
+        return Revision(best.content, source_id, spec.url.redacted, best.imported_at, proof)
     placed = case.observed.transfers.get(case.key())
     if isinstance(placed, Placed) and any(placed.content.sha256 in storage.holds for storage in case.observed.storages):
         return revision_of(placed, case)

@@ -4,7 +4,7 @@ import hashlib
 import uuid
 
 from controller.model.digest import Digest
-from controller.model.image import Content, Format, ImageSpec, MediaType
+from controller.model.image import ChecksumFrom, Content, Format, ImageSpec, MediaType
 from controller.model.resource import Key
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
@@ -16,9 +16,16 @@ def fingerprint(*parts: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def source_id(url: SourceUrl) -> str:
-    """Name a source without showing its query, which may hold a signature."""
-    return fingerprint(url.text)
+def source_id(url: SourceUrl, listed: ChecksumFrom | None = None) -> str:
+    """Name a source without showing its query, which may hold a signature.
+
+    A checksum list is part of it: the bytes of a url are what some list, or nobody, vouched for.
+    """
+    return fingerprint(url.text, *_list_parts(listed))
+
+
+def _list_parts(listed: ChecksumFrom | None) -> tuple[str, ...]:
+    return () if listed is None else ("checksumFrom", listed.url.text, listed.entry or "")
 
 
 def derive_uuid(instance: uuid.UUID, key: Key) -> str:
@@ -26,8 +33,10 @@ def derive_uuid(instance: uuid.UUID, key: Key) -> str:
     return uuid.uuid5(instance, str(key)).hex
 
 
-def proof(spec: ImageSpec) -> str:
-    """Say by what the bytes of this spec are proven."""
+def proof(spec: ImageSpec, found: str | None) -> str:
+    """Say by what the bytes of this spec are proven; `found` is what the transfer, or a claim of this source, said."""
+    if spec.checksum_from is not None:
+        return found or "checksum list"
     return f"checksum {spec.checksum.algorithm}" if spec.checksum else "first use"
 
 
@@ -35,12 +44,14 @@ def satisfies(spec: ImageSpec, content: Content, known_source_id: str) -> bool:
     """Whether a content imported from `known_source_id` is what the spec asks for, without fetching a byte.
 
     A sha256 or sha512 of the downloaded bytes identifies them wherever they came from. md5 and sha1 do not: they only
-    confirm a content that came from the same URL. Without a checksum the URL is the identity (trust on first use).
+    confirm a content that came from the same URL. Without a checksum the URL is the identity (trust on first use), and
+    with a checksum list the URL and the list.
     """
+    same_source = known_source_id == source_id(spec.url, spec.checksum_from)
     if spec.checksum is None:
-        return known_source_id == source_id(spec.url)
+        return same_source
     matches = any(spec.checksum.matches(digest) for digest in content.source_digests)
-    return matches and (spec.checksum.algorithm.identifies or known_source_id == source_id(spec.url))
+    return matches and (spec.checksum.algorithm.identifies or same_source)
 
 
 def contradiction(spec: ImageSpec, content: Content, max_size_bytes: int) -> tuple[Reason, str] | None:
@@ -62,6 +73,7 @@ def transfer_key(namespace: str, spec: ImageSpec, max_size_bytes: int, pinned: D
         namespace,
         spec.url.text,
         str(spec.checksum or ""),
+        *_list_parts(spec.checksum_from),
         spec.format or "",
         str(spec.media_type is MediaType.ISO),
         str(max_size_bytes),

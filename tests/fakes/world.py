@@ -89,6 +89,8 @@ class World:
     image: Image
     now: datetime = EPOCH
     sources: dict[str, Content] = field(default_factory=dict)
+    lists: dict[str, Digest] = field(default_factory=dict)
+    """What the checksum list at a URL says of the image, whichever that is."""
     requests: dict[str, TransferRequest] = field(default_factory=dict)
     states: dict[str, TransferState] = field(default_factory=dict)
     gone: bool = False
@@ -163,7 +165,16 @@ class World:
                 return Broken(Failure(Reason.STORAGE_UNAVAILABLE, "origin went away", terminal=False), advanced=False)
         elif request.expected_content is not None and found != request.expected_content:
             return Broken(Failure(Reason.SOURCE_CHANGED, "other bytes", terminal=True), advanced=False)
-        if request.checksum is not None and request.checksum not in found.source_digests:
+        expected, proof = request.checksum, None
+        if request.checksum_from is not None:
+            expected = self.lists.get(request.checksum_from.url.text)
+            if expected is None:
+                return Broken(Failure(Reason.SOURCE_NOT_FOUND, "no line for it", terminal=True), advanced=False)
+            proof = f"checksum list {expected.algorithm}"
+            for known in request.known:
+                if expected in known.source_digests:
+                    return Placed(known, frozenset(), (), Validator(), "", 0, 0, proof)
+        if expected is not None and expected not in found.source_digests:
             return Broken(Failure(Reason.CHECKSUM_MISMATCH, "expected and got", terminal=True), advanced=False)
         wanted = {target.uuid for target in request.targets}
         stored = [store for store in self.stores if store.uuid in wanted and store.up]
@@ -171,9 +182,8 @@ class World:
             return Broken(Failure(Reason.STORAGE_UNAVAILABLE, "no target", terminal=False), advanced=False)
         for store in stored:
             store.objects[found.sha256] = found
-        return Placed(
-            found, frozenset(store.uuid for store in stored), (), Validator('"v"'), "http://images.example", 1, 0
-        )
+        uuids = frozenset(store.uuid for store in stored)
+        return Placed(found, uuids, (), Validator('"v"'), "http://images.example", 1, 0, proof)
 
     def _apply(self, effect: Effect) -> None:
         match effect:

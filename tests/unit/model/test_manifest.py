@@ -18,6 +18,7 @@ from controller.model.digest import Algorithm, Digest
 from controller.model.image import (
     Architecture,
     BootMode,
+    ChecksumFrom,
     Content,
     DeletionPolicy,
     Format,
@@ -55,6 +56,7 @@ FULL_SPEC: dict[str, Any] = {
     "state": "Disabled",
     "uuid": UUID,
     "checksum": "md5:D41D8CD98F00B204E9800998ECF8427E",
+    "checksumFrom": {"url": "https://h.example/SHA256SUMS", "entry": "b.qcow2"},
     "backupStorages": ["a", "b"],
     "suspend": True,
     "retry": {"limit": 3, "initialBackoff": "1m", "maxBackoff": "1h"},
@@ -82,6 +84,7 @@ def test_every_field_of_an_image_is_read() -> None:
         state=State.DISABLED,
         uuid=UUID,
         checksum=Digest(Algorithm.MD5, "d41d8cd98f00b204e9800998ecf8427e"),
+        checksum_from=ChecksumFrom(SourceUrl.parse("https://h.example/SHA256SUMS"), "b.qcow2"),
         backup_storages=("a", "b"),
         suspend=True,
         retry=RetryPolicy(3, timedelta(minutes=1), timedelta(hours=1)),
@@ -99,6 +102,7 @@ def test_the_parser_knows_every_field_of_the_crd() -> None:
     assert FULL_SPEC.keys() == schema.keys()
     assert FULL_SPEC["retry"].keys() == schema["retry"]["properties"].keys()
     assert FULL_SPEC["timeouts"].keys() == schema["timeouts"]["properties"].keys()
+    assert FULL_SPEC["checksumFrom"].keys() == schema["checksumFrom"]["properties"].keys()
     full = {"type": "ImageStore", "imageStore": {"path": "/x"}, "state": "Disabled", "reservedCapacity": 0}
     assert full.keys() == openapi("BackupStorage")["properties"]["spec"]["properties"].keys()
     assert manifest.parse_storage_spec(full).reserved_capacity_bytes == 0
@@ -121,6 +125,8 @@ def test_labels_and_annotations_come_along() -> None:
         ({**FULL_SPEC, "url": 5}, ("spec", "url")),
         ({**FULL_SPEC, "later": 1}, ("spec", "later")),
         ({**FULL_SPEC, "checksum": "md5:x"}, ("spec", "checksum")),
+        ({**FULL_SPEC, "checksumFrom": {"entry": "a"}}, ("spec", "checksumFrom", "url")),
+        ({**FULL_SPEC, "checksumFrom": {"url": "/S", "keys": "a"}}, ("spec", "checksumFrom", "keys")),
         ({**FULL_SPEC, "checksum": "x"}, ("spec", "checksum")),
         ({**FULL_SPEC, "maxSize": True}, ("spec", "maxSize")),
         ({**FULL_SPEC, "maxSize": "1.5"}, ("spec", "maxSize")),

@@ -32,6 +32,13 @@ def admitted(text: str) -> bool:
     return not SCHEMAS["Image"].problems(document) and not rules.problems(Kind.IMAGE, document)
 
 
+def test_every_url_of_an_image_has_the_same_pattern_and_rule() -> None:
+    schema = openapi("Image")["properties"]["spec"]["properties"]
+    others = [schema["checksumFrom"]["properties"]["url"]]
+    for name in ("pattern", "maxLength", "minLength", "x-kubernetes-validations"):
+        assert all(other[name] == schema["url"][name] for other in others)
+
+
 def assert_both_agree(text: str) -> None:
     """Refused by schema and parser, or by neither, but for what each leaves to the other.
 

@@ -9,13 +9,22 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from controller.model import conditions
 from controller.model.conditions import ConditionType
-from controller.model.image import DeletionPolicy, ImageSpec, Phase, State
+from controller.model.image import ChecksumFrom, DeletionPolicy, ImageSpec, Phase, State
 from controller.model.transfer import Failure, Running
+from controller.model.url import SourceUrl
 from controller.plan.effects import Plan
 from controller.reasons import Reason
 from tests.fakes.world import World, content, spec
 
 URLS = ["http://images.example/a", "http://images.example/b"]
+LISTS = ["http://images.example/SUMS", "http://images.example/NONE"]
+PROMISES: list[dict[str, object]] = [
+    {},
+    {"checksum": content(1).sha256},
+    {"checksum": content(2).sha256},
+    {"checksum_from": ChecksumFrom(SourceUrl.parse(LISTS[0]))},
+    {"checksum_from": ChecksumFrom(SourceUrl.parse(LISTS[1]))},
+]
 FAILURES = [
     Failure(Reason.SOURCE_UNREACHABLE, "reset", terminal=False),
     Failure(Reason.STORAGE_UNAVAILABLE, "gone", terminal=False),
@@ -37,11 +46,12 @@ class ImageLife(RuleBasedStateMachine):
         url=st.sampled_from(URLS),
         names=st.sampled_from([(), ("s1",), ("s1", "s2"), ("s3", "s1"), ("nowhere", "s2")]),
         suspend=st.booleans(),
-        checksum=st.sampled_from([None, content(1).sha256, content(2).sha256]),
+        promise=st.integers(0, 4),
         limit=st.integers(0, 2),
         policy=st.sampled_from(DeletionPolicy),
     )
-    def edit(self, url: str, names: tuple[str, ...], **fields: object) -> None:
+    def edit(self, url: str, names: tuple[str, ...], promise: int, **fields: object) -> None:
+        fields |= PROMISES[promise]
         fields["revision_history_limit"], fields["deletion_policy"] = fields.pop("limit"), fields.pop("policy")
         wanted: ImageSpec = spec(url, backup_storages=names, **fields)
         self.world.edit(wanted)
@@ -49,6 +59,10 @@ class ImageLife(RuleBasedStateMachine):
     @rule(url=st.sampled_from(URLS), seed=st.integers(1, 4))
     def upstream_changes(self, url: str, seed: int) -> None:
         self.world.sources[url] = content(seed)
+
+    @rule(seed=st.integers(1, 4))
+    def the_list_changes(self, seed: int) -> None:
+        self.world.lists[LISTS[0]] = content(seed).sha256
 
     @rule()
     def step(self) -> None:
@@ -152,7 +166,9 @@ class ImageLife(RuleBasedStateMachine):
         names = tuple(name for name in world.image.spec.backup_storages if name != "nowhere")
         world.sources = {URLS[0]: content(1), URLS[1]: content(1)}
         world.states.clear()
-        wanted = replace(world.image.spec, suspend=False, backup_storages=names, checksum=content(1).sha256)
+        wanted = replace(
+            world.image.spec, suspend=False, backup_storages=names, checksum=content(1).sha256, checksum_from=None
+        )
         world.edit(replace(wanted, deletion_policy=DeletionPolicy.DIRECT))
         self.somebody_asks()
         world.run()
