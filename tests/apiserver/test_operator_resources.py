@@ -1,4 +1,4 @@
-"""`ports.Resources` on a real API server: the promises of tests/contract/test_resources.py, and what it adds to them."""
+"""`ports.Resources` on a real API server: the promises of tests/contract/test_resources.py, and what that adds."""
 
 import json
 import threading
