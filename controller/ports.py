@@ -302,6 +302,13 @@ class Audit(Protocol):
         """Yield (image uuid, sha256) of every claim."""
         ...
 
+    def image_count(self) -> int:
+        """Return how many images have a claim, whosever they are; those in the trash do not count.
+
+        Cheap enough for every probe: opens no claim. Raises StorageUnavailable.
+        """
+        ...
+
     def findings(self) -> Iterable[Finding]:
         """Look for leftovers, missing or odd files; changes nothing. Does not read the bytes."""
         ...

@@ -135,7 +135,7 @@ class Storages:
     @staticmethod
     def _probe(adapter: AuditedStorage, *, create: bool) -> Probed:
         try:
-            return Probed(adapter.probe(create=create))
+            return Probed(adapter.probe(create=create), images=adapter.image_count())
         except errors.TransientError as exc:
             return Probed(None, Failure(exc.reason, str(exc), terminal=False))
         except errors.TerminalError as exc:

@@ -134,13 +134,16 @@ class Standalone:
     def converge(
         self, timeout_s: float, stop: threading.Event, tick: Callable[[], None] = lambda: None, tick_s: float = 0.1
     ) -> Converged:
-        """Run the engine until every image is settled. `tick` is called about every `tick_s` seconds."""
+        """Run the engine until every image is settled, then end it. `tick` is called about every `tick_s` seconds."""
         self.progress.expect(self.state.keys(Kind.IMAGE))
         deadline = self._clock.monotonic() + timeout_s
         self.engine.start()
         while not stop.is_set():
             tick()
             if self.progress.wait(tick_s):
+                # what the storages hold by now, in their statuses; nobody else looks at them any more
+                self.engine.stop()
+                self.engine.probe_storages()
                 return Converged(ended=True, interrupted=False)
             if self._clock.monotonic() >= deadline:
                 return Converged(ended=False, interrupted=False)

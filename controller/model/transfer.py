@@ -61,6 +61,8 @@ class TrashRecord:
     deleted_at: datetime
     expunge_at: datetime | None
     """When the bytes go; None: never by themselves."""
+    serving: Digest | None = None
+    """The sha256 of the content that was served last, among what is claimed; None: not noted."""
 
 
 @dataclass(frozen=True, slots=True)

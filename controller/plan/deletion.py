@@ -62,6 +62,7 @@ def _discard(image: Image, claimed: list[StorageView], now: datetime) -> tuple[E
         name=image.meta.key.name,
         deleted_at=now,
         expunge_at=now + image.spec.expunge_after if delay else None,
+        serving=image.status.current.content.sha256 if image.status.current else None,
     )
     return tuple(
         Discard(storage.uuid, record)

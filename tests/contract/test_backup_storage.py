@@ -11,7 +11,7 @@ import pytest
 
 from controller import errors, ports
 from controller.adapters.backup.imagestore import ImageStore
-from controller.model.digest import Digest
+from controller.model.digest import Algorithm, Digest
 from controller.model.transfer import ResumeRecord, TrashRecord, Validator
 from tests.fakes.backup_storage import FakeBackupStorage
 from tests.fakes.clock import FakeClock
@@ -358,7 +358,8 @@ def test_names_that_would_become_paths_are_refused(rig: Rig, name: str) -> None:
 
 def test_a_deleted_image_has_one_record_until_it_is_restored(rig: Rig) -> None:
     now = rig.clock.now()
-    record = TrashRecord(IMAGE, "default", "debian", now, now + timedelta(hours=72))
+    served = Digest(Algorithm.SHA256, "ab" * 32)
+    record = TrashRecord(IMAGE, "default", "debian", now, now + timedelta(hours=72), served)
     kept = TrashRecord(OTHER_IMAGE, "default", "golden", now - timedelta(days=1), None)
     assert rig.storage.trash() == ()
     assert rig.storage.discarded(IMAGE) is None
@@ -373,6 +374,21 @@ def test_a_deleted_image_has_one_record_until_it_is_restored(rig: Rig) -> None:
         rig.storage.restore(IMAGE)
     assert rig.storage.trash() == (kept,)
     assert [finding.code for finding in rig.storage.findings()] == []
+
+
+def test_images_are_counted_whatever_they_claim_but_not_those_in_the_trash(rig: Rig) -> None:
+    assert rig.storage.image_count() == 0
+    put(rig.storage, b"one")
+    put(rig.storage, b"two")
+    put(rig.storage, b"two", OTHER_IMAGE)
+    assert rig.storage.image_count() == 2
+    rig.storage.discard(TrashRecord(IMAGE, "default", "debian", rig.clock.now(), None))
+    assert rig.storage.image_count() == 1
+    rig.storage.restore(IMAGE)
+    assert rig.storage.image_count() == 2
+    rig.cut_off()
+    with pytest.raises(errors.StorageUnavailable):
+        rig.storage.image_count()
 
 
 def test_trash_that_cannot_be_asked_is_not_empty(rig: Rig) -> None:

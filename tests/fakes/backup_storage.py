@@ -232,6 +232,11 @@ class FakeBackupStorage:
             self.ask()
             return iter([(uuid, claim.ref.content.sha256) for (uuid, _), claim in sorted(self.claimed.items())])
 
+    def image_count(self) -> int:
+        with self.lock:
+            self.ask()
+            return len({uuid for uuid, _ in self.claimed} - set(self.trashed))
+
     def findings(self) -> list[ports.Finding]:
         with self.lock:
             self.ask()

@@ -266,6 +266,10 @@ class ImageStore:
         """Yield (image uuid, sha256) of every claim; see ports."""
         return self._audit.claims()
 
+    def image_count(self) -> int:
+        """Return how many images have a claim; see ports."""
+        return self._audit.image_count()
+
     def findings(self) -> Iterable[ports.Finding]:
         """Look for inconsistencies; see ports."""
         return self._audit.findings()

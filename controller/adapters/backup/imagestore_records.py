@@ -119,6 +119,7 @@ def trash_bytes(record: TrashRecord) -> bytes:
         "name": record.name,
         "deletedAt": record.deleted_at.isoformat(),
         "expungeAt": None if record.expunge_at is None else record.expunge_at.isoformat(),
+        "serving": None if record.serving is None else record.serving.hex,
     })  # fmt: skip
 
 
@@ -128,12 +129,14 @@ def read_trash(text: bytes) -> TrashRecord | None:
         with _damage():
             data = json.loads(text)
             expunge_at = _optional_text(data["expungeAt"])
+            serving = _optional_text(data.get("serving"))
             record = TrashRecord(
                 image_uuid=_text(data["imageUuid"]),
                 namespace=_text(data["namespace"]),
                 name=_text(data["name"]),
                 deleted_at=datetime.fromisoformat(_text(data["deletedAt"])),
                 expunge_at=None if expunge_at is None else datetime.fromisoformat(expunge_at),
+                serving=None if serving is None else Digest(Algorithm.SHA256, serving),
             )
             times = [record.deleted_at, *([record.expunge_at] if record.expunge_at else [])]
             return record if all(time.tzinfo is not None for time in times) else None

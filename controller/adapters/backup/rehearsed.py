@@ -58,6 +58,10 @@ class RehearsedStore(ImageStore):
         """Return the trash record of an image; see ports."""
         return None if self._unmade else super().discarded(image_uuid)
 
+    def image_count(self) -> int:
+        """Return how many images have a claim; see ports."""
+        return 0 if self._unmade else super().image_count()
+
     def find(self, sha256: Digest) -> Content | None:
         """Return the record of a stored content; see ports."""
         return None if self._unmade else super().find(sha256)
