@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 import structlog
 
 from controller import errors
+from controller.engine import trash
 from controller.engine.berths import source_name
 from controller.engine.queue import KeyedQueue
 from controller.engine.reconcile import ImageReconciler, Outcome
@@ -142,14 +143,10 @@ class Engine:
 
     def _expunge_due(self, storage: OpenStorage, records: tuple[TrashRecord, ...]) -> None:
         images = (self._resources.image(image) for image in self._resources.keys(Kind.IMAGE))
-        living = frozenset(
-            image.status.uuid or image.meta.uid.replace("-", "") for image in images if image is not None
-        )
+        living = trash.living(image for image in images if image is not None)
         for record in records:
             if due(record, living, self._clock.now()):
-                for ref in storage.adapter.refs(record.image_uuid):
-                    storage.adapter.unlink(record.image_uuid, ref.content.sha256)
-                storage.adapter.restore(record.image_uuid)
+                trash.expunge(storage, record.image_uuid)
                 log.info("trash.expunged", storage=storage.name, image=f"{record.namespace}/{record.name}")
 
     def _partials(self, image: Image) -> Iterator[str]:

