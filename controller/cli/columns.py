@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from controller.cli import screen
 from controller.gitops.rows import Stored
 from controller.model import quantity
 from controller.model.resource import Kind
+
+if TYPE_CHECKING:
+    from controller.cli.usage import Usages
 
 NONE = "-"
 Cell = Callable[[Stored, datetime], str]
@@ -87,13 +90,23 @@ _STORAGE_WIDE: tuple[tuple[str, Cell], ...] = (
     ("UUID", _status("uuid")),
     ("MESSAGE", _ready("message")),
 )
+_USED = ("CURRENT", "HISTORY", "TRASH")
 _NAMESPACE: tuple[tuple[str, Cell], ...] = (("NAMESPACE", lambda stored, _: stored.key.namespace),)
 
 
 def table(
-    kind: Kind, found: Sequence[Stored], now: datetime, *, wide: bool = False, namespaces: bool = False
+    kind: Kind,
+    found: Sequence[Stored],
+    now: datetime,
+    *,
+    wide: bool = False,
+    namespaces: bool = False,
+    usages: "Usages | None" = None,
 ) -> tuple[list[str], list[list[str]]]:
-    """Return headers and rows. A deleted object says so in place of its phase."""
+    """Return headers and rows. A deleted object says so in place of its phase.
+
+    `usages`: what the bytes on each storage are for, shown before its message.
+    """
     columns = _IMAGE if kind is Kind.IMAGE else _STORAGE
     if wide:
         columns += _IMAGE_WIDE if kind is Kind.IMAGE else _STORAGE_WIDE
@@ -105,4 +118,15 @@ def table(
         for row, stored in zip(rows, found, strict=True):
             if "deletionTimestamp" in stored.document["metadata"]:
                 row[place] = "Deleting"
+    if usages is not None:
+        headers[-1:-1] = _USED
+        for row, stored in zip(rows, found, strict=True):
+            row[-1:-1] = _used(usages, stored.key.name)
     return headers, rows
+
+
+def _used(usages: "Usages", name: str) -> list[str]:
+    usage = usages.get(name)
+    if usage is None:
+        return [NONE] * len(_USED)
+    return [quantity.format_bytes(size) for size in (usage.current_bytes, usage.history_bytes, usage.trash_bytes)]

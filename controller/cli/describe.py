@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,10 @@ from controller.gitops.state import State
 from controller.model import quantity
 from controller.model.resource import Kind
 from controller.model.url import SourceUrl
+from controller.reasons import Reason
+
+if TYPE_CHECKING:
+    from controller.cli.usage import Usages
 
 _LABEL_WIDTH = 20
 
@@ -34,11 +38,16 @@ def describe(kind: str, name: str, state_dir: Path, namespace: str) -> None:
         found = state.stored(wanted, place, name)
     if not found:
         raise kinds.not_found(wanted, name, place)
-    print("\n".join(lines(found[0], clock.now())))
+    usages: Usages = {}
+    if wanted is Kind.BACKUP_STORAGE or _lacks_space(found[0]):
+        from controller.cli import usage  # asks the storages: more is imported than a reading verb needs
+
+        usages = usage.of_storages(state_dir)
+    print("\n".join(lines(found[0], clock.now(), usages)))
 
 
-def lines(stored: Stored, now: datetime) -> Iterator[str]:
-    """Yield the lines of a description."""
+def lines(stored: Stored, now: datetime, usages: "Usages") -> Iterator[str]:
+    """Yield the lines of a description. `usages` of the storages, where they matter."""
     document = stored.document
     metadata, status = document["metadata"], document["status"]
     yield _line("Name", stored.key.name)
@@ -57,6 +66,40 @@ def lines(stored: Stored, now: datetime) -> Iterator[str]:
     yield from _section("Status", _image_status(status, now) if "path" not in status else ())
     yield from _section("Backup storages", _refs(status.get("backupStorageRefs", ())))
     yield from _section("Conditions", _conditions(status.get("conditions", ()), now))
+    if stored.key.kind is Kind.BACKUP_STORAGE:
+        yield from _section("Usage", _usage(usages, stored.key.name))
+    else:
+        yield from _section("Could be freed", _could_be_freed(usages))
+
+
+def _lacks_space(stored: Stored) -> bool:
+    status = stored.document["status"]
+    told = [*status.get("conditions", ()), *status.get("backupStorageRefs", ())]
+    return any(entry.get("reason") == Reason.NO_SPACE.value for entry in told)
+
+
+def _usage(usages: "Usages", name: str) -> Iterator[str]:
+    usage = usages.get(name)
+    if usage is None:
+        return
+    for label, size in (
+        ("current", usage.current_bytes),
+        ("history", usage.history_bytes),
+        ("trash", usage.trash_bytes),
+    ):
+        yield _short(label, f"{quantity.format_bytes(size)} ({size} bytes)")
+
+
+def _could_be_freed(usages: "Usages") -> Iterator[str]:
+    for name, usage in usages.items():
+        if usage is None:
+            continue
+        held = []
+        if usage.trash_bytes:
+            held.append(f"{quantity.format_bytes(usage.trash_bytes)} in the trash (goldmaster trash expunge)")
+        if usage.history_bytes:
+            held.append(f"{quantity.format_bytes(usage.history_bytes)} of older revisions (spec.revisionHistoryLimit)")
+        yield _short(name, "; ".join(held) or "nothing: all of it is served")
 
 
 def _line(label: str, value: object, indent: str = "") -> str:

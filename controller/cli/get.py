@@ -24,6 +24,7 @@ def get(kind: str, name: str | None, state_dir: Path, namespace: str, all_namesp
     """List images or backupstorages, or show the one called NAME.
 
     KIND is images or backupstorages (also image, gmi, backupstorage, gmbs). Reads the state beside a running instance.
+    `-o wide` asks the storages how many bytes are served, kept as older revisions, and in the trash.
 
     \b
     goldmaster get images
@@ -40,7 +41,13 @@ def get(kind: str, name: str | None, state_dir: Path, namespace: str, all_namesp
     if output in {"json", "yaml"}:
         _print_full(found, output, single=name is not None and not all_namespaces)
     elif found:
-        screen.print_table(*columns.table(wanted, found, clock.now(), wide=output == "wide", namespaces=all_namespaces))
+        wide, usages = output == "wide", None
+        if wide and wanted is Kind.BACKUP_STORAGE:
+            from controller.cli import usage  # asks the storages: more is imported than a reading verb needs
+
+            usages = usage.of_storages(state_dir)
+        now = clock.now()
+        screen.print_table(*columns.table(wanted, found, now, wide=wide, namespaces=all_namespaces, usages=usages))
     else:
         more = f" ({elsewhere} in others: -A)" if elsewhere else ""
         screen.warn(f"No {wanted.plural} found{f' in namespace {place}{more}' if place else ''}.")
