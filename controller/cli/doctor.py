@@ -33,7 +33,7 @@ def doctor(repair: bool, output: str, state_dir: Path) -> int:
         print(json.dumps([_record(diagnosis) for diagnosis in found], indent=2))
     else:
         who = f"process {process} reconciles it" if process else "no instance reconciles it now"
-        screen.warn(f"state {state_dir}: readable, {who}; {len(storages)} storages")
+        screen.warn(f"state {state_dir}: readable, {who}; {len(storages)} storage{'s' * (len(storages) != 1)}")
         for diagnosis in found:
             _tell(diagnosis)
         left = sum(not diagnosis.mended for diagnosis in found)

@@ -1,7 +1,9 @@
 """`goldmaster plan`: what would be done, and why."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from pathlib import Path
 
 import click
@@ -17,8 +19,16 @@ from controller.model.resource import Image, Key, Kind
 from controller.plan.effects import Plan
 from controller.settings import StandaloneSettings
 
-NOTHING = "nothing"
 Step = dict[str, str]
+
+
+class Standing(StrEnum):
+    """How an object stands before `apply` does anything."""
+
+    TO_DO = "to do"
+    WAITING = "waiting"
+    STALLED = "stalled"
+    AS_IT_SHOULD_BE = "as it should be"
 
 
 @click.command(short_help="Print what apply would do, and why; change nothing.")
@@ -76,7 +86,7 @@ def _steps(instance: Standalone, applied: Applied) -> list[Step]:
         # only the probe: a whole pass of the engine also tidies up
         instance.engine.storages.reconcile(key)
     steps = [
-        _step(key, why[key], "delete" if key in applied.deleted else "take up")
+        _step(key, why[key], Standing.TO_DO, "delete" if key in applied.deleted else "take up")
         for key in _sorted(why)
         if key.kind is Kind.BACKUP_STORAGE
     ]
@@ -85,21 +95,26 @@ def _steps(instance: Standalone, applied: Applied) -> list[Step]:
         if looked is None:
             continue
         image, _, planned = looked
-        steps.append(_step(key, why.get(key, "unchanged"), _action(image, planned, changed=key in why)))
+        steps.append(_step(key, why.get(key, "unchanged"), *_standing(image, planned, changed=key in why)))
     return steps
 
 
-def _action(image: Image, planned: Plan, *, changed: bool) -> str:
-    if planned.effects or planned.after or changed:
-        return planned.summary
-    ready = conditions.find(planned.status.conditions, ConditionType.READY)
-    if ready is not None and ready.status and not image.meta.deleting:
-        return NOTHING
-    return f"wait: {planned.summary}"
+def _standing(image: Image, planned: Plan, *, changed: bool) -> tuple[Standing, str]:
+    if planned.effects or planned.after:
+        return Standing.TO_DO, planned.summary
+    found = planned.status.conditions
+    ready = conditions.find(found, ConditionType.READY)
+    if ready is None or image.meta.deleting:
+        return Standing.WAITING, f"wait: {planned.summary}"
+    if conditions.is_true(found, ConditionType.STALLED):
+        return Standing.STALLED, f"stalled: {ready.reason}: {ready.message}"
+    if not ready.status:
+        return Standing.WAITING, f"wait: {ready.reason}: {ready.message}"
+    return (Standing.TO_DO, planned.summary) if changed else (Standing.AS_IT_SHOULD_BE, "nothing")
 
 
-def _step(key: Key, why: str, action: str) -> Step:
-    return {"object": kinds.shown(key), "why": why, "action": action}
+def _step(key: Key, why: str, standing: Standing, action: str) -> Step:
+    return {"object": kinds.shown(key), "why": why, "standing": standing.value, "action": action}
 
 
 def _sorted(keys: Iterable[Key]) -> list[Key]:
@@ -107,10 +122,15 @@ def _sorted(keys: Iterable[Key]) -> list[Key]:
 
 
 def _print(steps: Sequence[Step]) -> None:
-    busy = [step for step in steps if step["action"] != NOTHING]
+    busy = [step for step in steps if step["standing"] != Standing.AS_IT_SHOULD_BE.value]
     if busy:
         screen.print_table(
             ["OBJECT", "WHY", "WHAT WOULD BE DONE"], [[step["object"], step["why"], step["action"]] for step in busy]
         )
-    idle = len(steps) - len(busy)
-    screen.warn(f"{len(busy)} to do, {idle} as they should be")
+    counts = Counter(step["standing"] for step in steps)
+    shown = [
+        f"{counts[standing.value]} {standing.value}"
+        for standing in Standing
+        if counts[standing.value] or standing in {Standing.TO_DO, Standing.AS_IT_SHOULD_BE}
+    ]
+    screen.warn(", ".join(shown))

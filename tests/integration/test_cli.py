@@ -147,8 +147,13 @@ def test_plan_says_what_and_why_and_changes_nothing(shell: Shell) -> None:
     before = shell.files()
     assert shell("plan", str(shell.manifests), "-o", "json") == 0
     assert json.loads(shell.out) == [
-        {"object": "backupstorage/default", "why": "new", "action": "take up"},
-        {"object": "default/a", "why": "new", "action": f"fetch file://{shell.sources}/a to default"},
+        {"object": "backupstorage/default", "why": "new", "standing": "to do", "action": "take up"},
+        {
+            "object": "default/a",
+            "why": "new",
+            "standing": "to do",
+            "action": f"fetch file://{shell.sources}/a to default",
+        },
     ]
     assert shell.files() == before
     assert shell.apply() == 0
@@ -169,7 +174,7 @@ def test_plan_of_wrong_manifests_and_held_back_deletions(shell: Shell) -> None:
     (shell.manifests / "a.json").unlink()
     assert shell("plan", str(shell.manifests)) == 0
     assert "not deleted (1)" in shell.err
-    assert "0 to do, 1 as they should be" in shell.err
+    assert "0 to do, 1 as it should be" in shell.err
     shell.manifest("a", url=7)
     assert shell("plan", str(shell.manifests)) == 3
     assert "spec.url" in shell.err
