@@ -59,6 +59,7 @@ class Engine:
         self.images = ImageReconciler(resources, self.storages, self.transfers, clock, limits)
         self._limits = limits
         self._uids: dict[str, Key] = {}
+        self._seen: dict[Key, str] = {}
         self._next_sweep: dict[Key, float] = {}
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -105,10 +106,10 @@ class Engine:
                     self._expunge(key)
                 return
             image = self._resources.image(key)
-            if image is not None:
-                with self._lock:
-                    self._uids[image.meta.uid] = key
+            self._know(key, None if image is None else image.meta.uid)
             outcome = self.images.reconcile(key)
+            if outcome.gone:
+                self._know(key, None)
             for name in outcome.unanswered:
                 self.queue.add(Key(Kind.BACKUP_STORAGE, "", name))
             self._on_pass(key, outcome)
@@ -117,6 +118,21 @@ class Engine:
         except Exception:
             log.exception("reconcile.bug", key=str(key))
             self.queue.add_after(key, BUG_BACKOFF_S)
+
+    def _know(self, key: Key, uid: str | None) -> None:
+        """Remember whose transfers wake which key; let go of those of an object that went without a deletion pass.
+
+        In a cluster that is one whose finalizer somebody took off.
+        """
+        with self._lock:
+            before = self._seen.pop(key, None)
+            if uid is not None:
+                self._seen[key], self._uids[uid] = uid, key
+            if before is None or before == uid:
+                return
+            self._uids.pop(before, None)
+        for transfer in self.transfers.owned(before):
+            self.transfers.release(transfer, before)
 
     def _sweep(self, key: Key) -> None:
         """Remove partials that no image waits for; at the first probe and then every so often."""

@@ -241,6 +241,24 @@ def test_a_second_image_of_the_same_source_shares_the_transfer(bench: Bench) -> 
     assert len(list(bench.store().claims())) == 2
 
 
+def test_an_image_that_vanishes_leaves_no_transfer_behind(bench: Bench) -> None:
+    """Nobody saw it being deleted: its finalizer was forced off. A successor starts its own."""
+    bench.engine.probe_storages()
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    uid = bench.image().meta.uid
+    assert bench.engine.transfers.owned(uid)
+    bench.resources.remove(IMAGE)
+    bench.resources.release(IMAGE, uid)
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert not bench.engine.transfers.owned(uid)
+    bench.resources.put(IMAGE, {"url": URL})
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert bench.engine.transfers.owned(bench.image().meta.uid)
+
+
 def test_deletion_leaves_nothing(bench: Bench) -> None:
     bench.converge()
     bench.resources.remove(IMAGE)
