@@ -18,6 +18,7 @@ from controller.model.resource import Image, Kind
 from controller.plan import rollback as way_back
 
 _HEADERS = ["REVISION", "FORMAT", "SIZE", "STORED", "IMPORTED", "PROVEN BY", "SHA256", "URL"]
+_TO_THE_SECOND = "%Y-%m-%dT%H:%M:%SZ"
 _name = click.argument("name", shell_complete=complete.images)
 
 
@@ -98,7 +99,7 @@ def _row(number: int, revision: Revision) -> list[str]:
         content.format.value,
         quantity.format_bytes(content.virtual_size_bytes),
         quantity.format_bytes(content.size_bytes),
-        format_time(revision.imported_at),
+        f"{revision.imported_at:{_TO_THE_SECOND}}",
         revision.proof,
         content.sha256.hex,
         revision.url,
@@ -124,7 +125,7 @@ def _record(number: int, revision: Revision) -> dict[str, Any]:
 
 def _told(revision: Revision) -> str:
     size = quantity.format_bytes(revision.content.size_bytes)
-    return f"{revision.content.format.value}, {size}, imported {format_time(revision.imported_at)}"
+    return f"{revision.content.format.value}, {size}, imported {revision.imported_at:{_TO_THE_SECOND}}"
 
 
 def _place(stored: Stored) -> str:

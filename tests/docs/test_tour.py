@@ -1,5 +1,6 @@
 """The README's five minutes are a real transcript: each command is run, each answer compared."""
 
+import lzma
 import os
 import re
 import shutil
@@ -15,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"<!-- tour -->\n```console\n(.*?)```", re.DOTALL)
 # What differs from run to run and from house to house: digests, ages and sizes, the checkout's place.
 VARIABLE = (
-    (re.compile(r"\b[0-9a-f]{40,64}\b"), "HEX"),
+    (re.compile(r"\b[0-9a-f]{32,64}\b"), "HEX"),
+    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
+    (re.compile(r"\(\d+ bytes\)"), "(N bytes)"),
     (re.compile(r"\b\d+(?:\.\d+)?(?:s|Mi|Ki)\b"), "N"),
     (re.compile(r"file:///\S+/\.demo"), "file://HERE/.demo"),
     (re.compile(r" +"), " "),
@@ -47,6 +50,7 @@ def checkout(tmp_path: Path) -> Path:
     """A directory that looks as `make demo` leaves a checkout, as far as the tour needs it."""
     (tmp_path / ".demo" / "images").mkdir(parents=True)
     (tmp_path / ".demo" / "images" / "ipxe.iso").write_bytes(images.iso(2 << 20))
+    (tmp_path / ".demo" / "images" / "memtest86.iso.xz").write_bytes(lzma.compress(images.iso(3 << 20)))
     return tmp_path
 
 
@@ -54,7 +58,7 @@ def test_the_five_minutes_are_what_a_reader_gets(checkout: Path) -> None:
     bash = shutil.which("bash")
     assert bash is not None
     blocks = BLOCK.findall((ROOT / "README.md").read_text())
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     wanted = [step for block in blocks for step in steps(block)]
     mark = "--end-of-answer--"
     script = "".join(f"{command}\nstatus=$?; echo {mark}; (exit $status)\n" for command, _ in wanted)
