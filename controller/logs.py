@@ -1,6 +1,7 @@
 """Log lines: a constant event name, data as keys. JSON unless standard error is a terminal.
 
-Keys in use: `image storage uid generation key reason message attempt bytes total_bytes seconds digest effect path`.
+Keys in use: `image storage uid generation key reason message attempt bytes total_bytes seconds digest effect path url`
+(redacted).
 """
 
 import logging

@@ -159,24 +159,24 @@ class EmbeddedTransfers:
         def report(state: Running) -> None:
             job.state = state
 
-        key = job.request.key
+        key, url = job.request.key, job.request.url.redacted
         began = self._clock.monotonic()
         try:
             state = one_pass.run(job.request, self._source, self._storages, self._clock, job.stop, report, self._pace)
         except Exception as error:  # the edge: a bug in one transfer must not take the pool with it
-            log.exception("transfer.crashed", key=key)
+            log.exception("transfer.crashed", key=key, url=url)
             failure = Failure(Reason.INTERNAL_ERROR, f"internal error: {type(error).__name__}", terminal=False)
             return Broken(failure, advanced=False)
         if job.stop.is_set():
-            log.info("transfer.stopped", key=key)
+            log.info("transfer.stopped", key=key, url=url)
             return state
         seconds = round(self._clock.monotonic() - began, 3)
         if isinstance(state, Placed):
             digest = str(state.content.sha256)
-            log.info("transfer.finished", key=key, bytes=state.fetched_bytes, seconds=seconds, digest=digest)
+            log.info("transfer.finished", key=key, url=url, bytes=state.fetched_bytes, seconds=seconds, digest=digest)
         else:
             reason, message = state.failure.reason, state.failure.message
-            log.warning("transfer.broken", key=key, reason=reason, message=message, seconds=seconds)
+            log.warning("transfer.broken", key=key, url=url, reason=reason, message=message, seconds=seconds)
         return state
 
     def _end(self, job: _Job, state: Placed | Broken) -> None:

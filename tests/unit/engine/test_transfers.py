@@ -4,13 +4,15 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
+import structlog
 
 from controller import errors
 from controller.engine.transfers import EmbeddedTransfers
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferState
+from controller.model.url import SourceUrl
 from controller.reasons import Reason
 from tests.unit.engine import transfer_world as world
 from tests.unit.engine.transfer_world import KIB, ScriptedSource, Storages
@@ -86,6 +88,15 @@ def test_a_transfer_is_started_told_and_remembered_until_it_is_released() -> Non
         transfers.release("get-1", "one")
         assert transfers.state("get-1") is None
         assert transfers.owned("one") == frozenset()
+
+
+def test_log_lines_name_the_source_without_its_query() -> None:
+    signed = SourceUrl("http", "images.example", None, "/golden.img", "signature=s3cret")
+    with structlog.testing.capture_logs() as lines, pool(ScriptedSource(IMAGE)) as (transfers, changes):
+        transfers.start(replace(world.request(), url=signed), "one")
+        changes.until(ended(transfers, "get-1"))
+    assert [(line["event"], line["url"]) for line in lines] == [("transfer.finished", signed.redacted)]
+    assert "s3cret" not in str(lines)
 
 
 def test_the_same_key_is_one_transfer_for_all_who_ask() -> None:
