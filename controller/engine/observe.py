@@ -1,5 +1,6 @@
 """Look at the world around one image. Storages that cannot be asked are `None`, never empty."""
 
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from controller import errors
@@ -18,16 +19,43 @@ def observe(image: Image, storages: Storages, transfers: Transfers, clock: Clock
     keys = owned | Case.of(image, Observed(()), clock.now(), limits).transfer_keys()
     states = {key: state for key in keys if (state := transfers.state(key)) is not None}
     uuid = image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", "")
-    opened = [(storage, _ask(uuid, storage)) for storage in storages.all()]
+    asked = [(storage, _ask(uuid, storage)) for storage in storages.all()]
+    opened = [(storage, found and found.of(image)) for storage, found in asked]
     interest = {state.content.sha256 for state in states.values() if isinstance(state, Placed)}
-    interest |= {ref.content.sha256 for _, found in opened if found for ref in found[0]}
+    interest |= {ref.content.sha256 for _, found in opened if found for ref in found.refs}
     if image.status.current is not None:
         interest.add(image.status.current.content.sha256)
     views = tuple(_view(storage, found, interest) for storage, found in opened)
-    return Observed(views, MappingProxyType(states), owned)
+    return Observed(views, MappingProxyType(states), owned, _foreign(image, asked))
 
 
-_Found = tuple[tuple[StoredRef, ...], TrashRecord | None]
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a storage has under a uuid: claims, and a trash record."""
+
+    refs: tuple[StoredRef, ...]
+    trash: TrashRecord | None
+
+    def of(self, image: Image) -> "_Found":
+        """Keep what is this image's. A uuid can be written into any manifest: it is a name, not a right."""
+        owner = image.meta.key.owner
+        mine = tuple(ref for ref in self.refs if ref.owner in {"", owner})
+        trash = self.trash if self.trash is not None and f"{self.trash.namespace}/{self.trash.name}" == owner else None
+        return _Found(mine, trash)
+
+    def others(self, image: Image) -> set[str]:
+        """Name whose the rest is."""
+        owners = {ref.owner for ref in self.refs if ref.owner}
+        if self.trash is not None:
+            owners.add(f"{self.trash.namespace}/{self.trash.name}")
+        return owners - {image.meta.key.owner}
+
+
+def _foreign(image: Image, asked: list[tuple[OpenStorage, _Found | None]]) -> str:
+    others = sorted({other for _, found in asked if found is not None for other in found.others(image)})
+    if not others:
+        return ""
+    return f"spec.uuid is that of {', '.join(others)}: choose another, or leave it out"
 
 
 def _ask(uuid: str, storage: OpenStorage) -> _Found | None:
@@ -35,13 +63,14 @@ def _ask(uuid: str, storage: OpenStorage) -> _Found | None:
     if storage.connected is not True:
         return None
     try:
-        return storage.adapter.refs(uuid), storage.adapter.discarded(uuid)
+        return _Found(storage.adapter.refs(uuid), storage.adapter.discarded(uuid))
     except errors.StorageUnavailable:
         return None
 
 
 def _view(storage: OpenStorage, found: _Found | None, interest: set[Digest]) -> StorageView:
-    refs, trash = found or (None, None)
+    refs = None if found is None else found.refs
+    trash = None if found is None else found.trash
     holds = frozenset(ref.content.sha256 for ref in refs or () if ref.intact)
     if refs is not None:
         try:

@@ -1,6 +1,7 @@
 """One pass over one image: observe, plan, execute, write the status. Why it was called says nothing."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -49,6 +50,8 @@ class ImageReconciler:
         self._transfers = transfers
         self._clock = clock
         self._limits = limits
+        self._lock = threading.Lock()
+        self._holders: dict[str, Key] = {}
 
     def look(self, key: Key) -> tuple[Image, Observed, Plan] | None:
         """Observe and plan, changing nothing; None where the object is gone."""
@@ -56,7 +59,23 @@ class ImageReconciler:
         if image is None:
             return None
         observed = observe(image, self._storages, self._transfers, self._clock, self._limits)
+        if (holder := self._holder(image)) != key:
+            observed = replace(observed, foreign=f"spec.uuid is that of {holder.owner}: choose another, or leave it out")
         return image, observed, plan_image(image, observed, self._clock.now(), self._limits)
+
+    def _holder(self, image: Image) -> Key:
+        """Return which living image has this uuid: the first that was looked at, as long as it is there."""
+        key, uuid = image.meta.key, image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", "")
+        with self._lock:
+            holder = self._holders.setdefault(uuid, key)
+        if holder == key:
+            return key
+        other = self._resources.image(holder)
+        if other is not None and uuid in {other.spec.uuid, other.status.uuid, other.meta.uid.replace("-", "")}:
+            return holder
+        with self._lock:
+            self._holders[uuid] = key
+        return key
 
     def reconcile(self, key: Key) -> Outcome:
         """Bring one image closer to its spec. Raises nothing that `controller.errors` calls transient."""

@@ -41,6 +41,11 @@ class Key:
     namespace: str
     name: str
 
+    @property
+    def owner(self) -> str:
+        """`namespace/name`, as claims and messages have it."""
+        return f"{self.namespace}/{self.name}"
+
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
 

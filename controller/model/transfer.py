@@ -49,6 +49,8 @@ class StoredRef:
     proof: str
     url: str
     """Redacted."""
+    owner: str = ""
+    """`namespace/name` of the image that claimed it; empty where nobody noted it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ def plan_image(image: Image, observed: Observed, now: datetime, limits: Limits) 
     if image.meta.deleting:
         return deletion.plan_deletion(image, observed, now)
     case = Case.of(image, observed, now, limits)
+    if observed.foreign:
+        return case.stalled(Reason.INVALID_SPEC, observed.foreign)
     if back := tuple(Restore(storage.uuid) for storage in observed.storages if storage.trash is not None):
         return Plan(image.status, "take the image out of the trash", effects=back, again=True)
     waiting = [storage.name for storage in case.choice.targets if storage.connected is None]

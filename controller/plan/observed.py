@@ -63,6 +63,8 @@ class Observed:
     storages: tuple[StorageView, ...]
     transfers: Mapping[str, TransferState] = field(default_factory=lambda: MappingProxyType({}))
     owned: frozenset[str] = frozenset()
+    foreign: str = ""
+    """Why the image's uuid is another image's; then nothing of that uuid is shown, and nothing may be done to it."""
 
 
 @dataclass(frozen=True, slots=True)

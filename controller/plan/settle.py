@@ -66,25 +66,27 @@ class Spread:
             there = claim is not None and claim.intact
             if not storage.reachable:
                 unreachable.append(storage)
-            elif there and (not storage.enabled or _same_claim(claim, wanted)):
+            elif there and (not storage.enabled or _same_claim(case, claim, wanted)):
                 present.append(storage)
             elif not storage.enabled:
                 disabled.append(storage)
             elif there:
                 present.append(storage)
-                renewals.append(Link(storage.uuid, _claim(wanted)))
+                renewals.append(Link(storage.uuid, _claim(case, wanted)))
             elif sha256 in storage.holds:
-                links.append(Link(storage.uuid, _claim(wanted)))
+                links.append(Link(storage.uuid, _claim(case, wanted)))
             else:
                 missing.append(storage)
         return cls(tuple(present), tuple(unreachable), tuple(disabled), tuple(missing), tuple(links), tuple(renewals))
 
 
-def _same_claim(claim: StoredRef | None, wanted: Revision) -> bool:
-    return claim is not None and claim.source_id == wanted.source_id and claim.proof == wanted.proof
+def _same_claim(case: Case, claim: StoredRef | None, wanted: Revision) -> bool:
+    if claim is None or claim.owner != case.image.meta.key.owner:
+        return False
+    return claim.source_id == wanted.source_id and claim.proof == wanted.proof
 
 
-def _claim(wanted: Revision) -> StoredRef:
+def _claim(case: Case, wanted: Revision) -> StoredRef:
     return StoredRef(
         content=wanted.content,
         source_id=wanted.source_id,
@@ -93,6 +95,7 @@ def _claim(wanted: Revision) -> StoredRef:
         imported_at=wanted.imported_at,
         proof=wanted.proof,
         url=wanted.url,
+        owner=case.image.meta.key.owner,
     )
 
 

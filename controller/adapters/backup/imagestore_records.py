@@ -81,6 +81,7 @@ def claim_bytes(image_uuid: str, ref: StoredRef) -> bytes:
         "content": _content_dict(ref.content),
         "sourceId": ref.source_id,
         "url": ref.url,
+        "owner": ref.owner,
         "proof": ref.proof,
         "importedAt": ref.imported_at.isoformat(),
     })  # fmt: skip
@@ -106,6 +107,7 @@ def read_claim(text: bytes, *, install_prefix: str) -> StoredRef | None:
                 imported_at=imported_at,
                 proof=_text(data["proof"]),
                 url=_text(data["url"]),
+                owner=_text(data.get("owner", "")),
             )
     except _Damaged:
         return None
