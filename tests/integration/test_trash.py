@@ -1,6 +1,7 @@
 """History, rollback and trash over real files, from the command line."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,6 +165,27 @@ def test_expunge_asks_and_takes_silence_for_no(shell: Shell) -> None:
     assert sha256(data) in objects(shell)
 
 
+class Terminal(io.StringIO):
+    """Somebody who typed an answer."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_expunge_does_what_a_person_answers(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = shell.image("a", 1)
+    shell.image("b", 2)
+    assert shell.apply() == 0
+    (shell.manifests / "a.json").unlink()
+    assert shell.apply() == 0
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert shell("trash", "expunge", "a") == 130
+    assert sha256(data) in objects(shell)
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert shell("trash", "expunge", "a") == 0
+    assert sha256(data) not in objects(shell)
+
+
 def test_nothing_of_an_image_that_lives_is_expunged(shell: Shell) -> None:
     data = shell.image("a", 1)
     shell.image("b", 2)
@@ -186,6 +208,13 @@ def test_a_storage_that_is_away_is_named_and_makes_the_list_incomplete(shell: Sh
     (shell.state / "storage").rename(shell.state / "elsewhere")
     assert shell("trash", "list") == 6
     assert shell.err.startswith("default: ")
+    assert shell("trash", "expunge", "--all", "--yes") == 6
+    assert shell("get", "backupstorages", "-o", "wide") == 0
+    header, row = (line.split() for line in shell.out.splitlines())
+    place = header.index("CURRENT")
+    assert row[place : place + 3] == ["-", "-", "-"], "unknown, not empty"
+    assert shell("describe", "backupstorage", "default") == 0
+    assert "Usage" not in shell.out
 
 
 def test_usage_tells_what_is_served_kept_and_thrown_away(shell: Shell, changed: tuple[bytes, bytes]) -> None:
