@@ -111,6 +111,7 @@ image_specs = changed(
     state=words("Enabled", "Disabled"),
     uuid=uuids,
     checksum=digests,
+    secretRef=changed({}, name=names),
     checksumFrom=changed({}, url=urls, entry=texts),
     backupStorages=st.lists(names, max_size=17),
     suspend=st.booleans(),
