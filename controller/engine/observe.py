@@ -85,6 +85,7 @@ def _view(storage: OpenStorage, found: _Found | None, interest: set[Digest]) -> 
         trouble=storage.trouble,
         room_bytes=storage.room_bytes,
         default=storage.resource.meta.annotations.get(DEFAULT_STORAGE) == "true",
+        deleting=storage.resource.meta.deleting,
         refs=refs,
         trash=trash if refs is not None else None,
         holds=holds,

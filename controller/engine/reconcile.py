@@ -60,7 +60,9 @@ class ImageReconciler:
             return None
         observed = observe(image, self._storages, self._transfers, self._clock, self._limits)
         if (holder := self._holder(image)) != key:
-            observed = replace(observed, foreign=f"spec.uuid is that of {holder.owner}: choose another, or leave it out")
+            observed = replace(
+                observed, foreign=f"spec.uuid is that of {holder.owner}: choose another, or leave it out"
+            )
         return image, observed, plan_image(image, observed, self._clock.now(), self._limits)
 
     def _holder(self, image: Image) -> Key:

@@ -24,6 +24,7 @@ class StorageView:
     room_bytes: int = 0
     """Available bytes less reservedCapacity."""
     default: bool = False
+    deleting: bool = False
     refs: tuple[StoredRef, ...] | None = None
     """This image's claims on it; None: could not ask."""
     trash: TrashRecord | None = None

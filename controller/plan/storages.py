@@ -20,23 +20,26 @@ def choose(image: Image, observed: Observed) -> Choice:
 
     A choice made for an image stays: a new default never moves bytes that are already placed.
     """
-    by_name = {storage.name: storage for storage in observed.storages}
+    used = {ref.storage_uuid for ref in image.status.refs}
+    # one that is being deleted serves what it has, and takes nothing new
+    willing = [storage for storage in observed.storages if not storage.deleting or storage.uuid in used]
+    by_name = {storage.name: storage for storage in willing}
     names = image.spec.backup_storages
     if names:
         missing = tuple(name for name in names if name not in by_name)
-        why = f"BackupStorage {', '.join(missing)} does not exist" if missing else ""
+        why = f"BackupStorage {', '.join(missing)} does not exist, or is being deleted" if missing else ""
         return Choice(tuple(by_name[name] for name in names if name in by_name), missing, why)
     in_use = tuple(by_name[ref.storage_name] for ref in image.status.refs if ref.storage_name in by_name)
     if in_use:
         return Choice(in_use)
-    defaults = tuple(storage for storage in observed.storages if storage.default)
+    defaults = tuple(storage for storage in by_name.values() if storage.default)
     if len(defaults) > 1:
         return Choice((), why=f"{len(defaults)} storages are marked as default: {_names(defaults)}; mark one")
     if defaults:
         return Choice(defaults)
     if any(storage.connected is None for storage in observed.storages):
         return Choice((), why="waits for the first probe of the storages")
-    usable = [storage for storage in observed.storages if storage.reachable and storage.enabled]
+    usable = [storage for storage in by_name.values() if storage.reachable and storage.enabled]
     if not usable:
         return Choice((), why="no BackupStorage is connected and enabled" if by_name else "there is no BackupStorage")
     return Choice((max(usable, key=lambda storage: (storage.room_bytes, storage.name)),))

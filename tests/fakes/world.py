@@ -55,6 +55,7 @@ class Store:
     probed: bool = True
     state: State = State.ENABLED
     default: bool = False
+    deleting: bool = False
     room: int = 10**9
     objects: dict[Digest, Content] = field(default_factory=dict)
     claims: dict[Digest, StoredRef] = field(default_factory=dict)
@@ -75,6 +76,7 @@ class Store:
             trouble="" if self.up else "pulled the plug",
             room_bytes=self.room,
             default=self.default,
+            deleting=self.deleting,
             refs=refs if connected else None,
             trash=self.trash if connected else None,
             holds=frozenset(sha for sha in interest if sha in self.objects) if connected else frozenset(),

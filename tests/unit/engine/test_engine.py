@@ -310,6 +310,53 @@ def test_the_trash_of_a_storage_that_fails_is_emptied_later(bench: Bench) -> Non
     assert store.trash() == ()
 
 
+def test_another_images_uuid_is_a_name_and_not_a_right(bench: Bench) -> None:
+    """Whoever writes another namespace's uuid into a manifest can neither read, replace nor delete its bytes."""
+    bench.converge()
+    uuid, thief = bench.image().status.uuid, Key(Kind.IMAGE, "evil", "thief")
+    bench.transfers.sources["http://evil.example/x"] = b"other" * 100
+    sha256 = content_of(DATA).sha256
+    for spec in (
+        {"url": "http://evil.example/x", "revisionHistoryLimit": 0},
+        {"url": "http://evil.example/x", "checksum": str(sha256)},
+        {"url": "http://evil.example/x", "suspend": True, "deletionPolicy": "Direct"},
+    ):
+        bench.resources.put(thief, {**spec, "uuid": uuid})
+        bench.engine.enqueue([thief])
+        bench.work()
+        found = bench.resources.image(thief)
+        assert found is not None
+        assert not conditions.is_true(found.status.conditions, ConditionType.READY)
+        assert not conditions.is_true(found.status.conditions, ConditionType.AVAILABLE)
+        assert conditions.is_true(found.status.conditions, ConditionType.STALLED)
+        bench.resources.remove(thief)
+        bench.engine.enqueue([thief])
+        bench.work()
+        assert bench.resources.image(thief) is None
+    assert bench.store().find(sha256) is not None
+    assert [owner for owner, _ in bench.store().claims()] == [uuid]
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert bench.says(ConditionType.READY)
+    assert len(bench.transfers.started) == 1
+
+
+def test_another_images_trash_is_not_revived_by_its_uuid(bench: Bench) -> None:
+    bench.resources.put(IMAGE, {"url": URL})
+    bench.converge()
+    uuid, thief = bench.image().status.uuid, Key(Kind.IMAGE, "evil", "thief")
+    bench.resources.remove(IMAGE)
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    bench.resources.put(thief, {"url": URL, "uuid": uuid})
+    bench.engine.enqueue([thief])
+    bench.work()
+    found = bench.resources.image(thief)
+    assert found is not None
+    assert conditions.is_true(found.status.conditions, ConditionType.STALLED)
+    assert [record.namespace for record in bench.store().trash()] == ["default"]
+
+
 def test_a_key_of_a_vanished_object_is_a_pass_over_nothing(bench: Bench) -> None:
     bench.engine.enqueue([Key(Kind.IMAGE, "default", "nobody")])
     bench.work()

@@ -315,6 +315,17 @@ def test_a_disabled_storage_gets_no_bits_and_keeps_its_own(world: World) -> None
     assert "Disabled" in plan.summary
 
 
+def test_a_storage_in_deletion_takes_nothing_new_and_serves_what_it_has(world: World) -> None:
+    world.run()
+    world.stores[0].deleting = True
+    world.settle()
+    assert ready(world)
+    other = World.of(spec(A, backup_storages=("s1",)))
+    other.stores[0].deleting = True
+    assert "being deleted" in other.settle().summary
+    assert not other.started
+
+
 def test_two_defaults_are_refused_by_name(world: World) -> None:
     world.stores = [Store("s1", default=True), Store("s2", default=True)]
     plan = world.settle()
