@@ -13,6 +13,7 @@ from controller.model.digest import Digest
 from controller.model.image import Content, ImageStatus, Timeouts
 from controller.model.resource import BackupStorage as BackupStorageResource
 from controller.model.resource import Image, Key, Kind
+from controller.model.secret import Credentials, Secret
 from controller.model.transfer import Broken as Broken
 from controller.model.transfer import Failure as Failure
 from controller.model.transfer import Placed as Placed
@@ -60,6 +61,8 @@ class FetchRequest:
     resume_from: int = 0
     validator: Validator | None = None
     max_bytes: int | None = None
+    credentials: Credentials | None = None
+    """For the origin of `url` only, and only if it is one of theirs: no redirect carries them on."""
 
 
 class Body(Protocol):
@@ -119,6 +122,19 @@ class Source(Protocol):
         Raises:
             SourceUnreachable (with `retry_after` where the server said so), SourceNotFound, AuthenticationFailed,
             PolicyDenied (nothing was sent to the denied address), ProtocolError, TooLarge, Interrupted.
+
+        """
+        ...
+
+
+class Secrets(Protocol):
+    """Where Secrets are read, anew for every transfer, so that a changed one is taken up by the next try."""
+
+    def read(self, namespace: str, name: str) -> Secret:
+        """Return the Secret as it is now.
+
+        Raises:
+            DependencyNotReady: there is none of this name, or it cannot be read; says why, without a value of it.
 
         """
         ...

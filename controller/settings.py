@@ -58,6 +58,8 @@ class StandaloneSettings:
     """At most this share of a tree's objects (but always 5) may disappear at once without confirmation."""
     confirm_deletions: bool = False
     """Take a larger disappearance as meant."""
+    secrets_dir: Path | None = None
+    """Where the Secrets that images name lie. Default none: an image that names one waits."""
 
 
 @dataclass(frozen=True, slots=True)

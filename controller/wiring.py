@@ -22,8 +22,9 @@ from controller.gitops import crds
 from controller.gitops.instance_lock import InstanceLock
 from controller.gitops.loader import Loader
 from controller.gitops.loop import Progress, Standalone
+from controller.gitops.secrets import SecretFiles
 from controller.gitops.state import State
-from controller.ports import Clock, Resources, StorageFactory
+from controller.ports import Clock, Resources, Secrets, StorageFactory
 from controller.settings import OperatorSettings, Settings, SourceSettings, StandaloneSettings
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Built:
         clock: Clock,
         forbidden: Sequence[Path],
         storages: Callable[[Clock], StorageFactory] = BackupStorages,
+        secrets: Secrets | None = None,
     ) -> None:
         self.progress = Progress()
         self._transfers: EmbeddedTransfers | None = None
@@ -52,7 +54,7 @@ class Built:
 
         def transfers(on_change: Callable[[str, frozenset[str]], None]) -> EmbeddedTransfers:
             self._transfers = EmbeddedTransfers(
-                source, factory, clock, on_change, concurrency=settings.transfer.concurrency
+                source, factory, clock, on_change, concurrency=settings.transfer.concurrency, secrets=secrets
             )
             return self._transfers
 
@@ -86,18 +88,23 @@ def clock() -> Clock:
 
 
 @contextmanager
-def standalone(settings: Settings, mode: StandaloneSettings) -> Iterator[Standalone]:
-    """Build the one reconciling instance of a state directory, and close it.
+def standalone(settings: Settings, mode: StandaloneSettings, paths: Sequence[Path] = ()) -> Iterator[Standalone]:
+    """Build the one reconciling instance of a state directory, and close it. `paths`: where manifests are.
 
     Raises:
-        StateLocked: another instance has it. StateBroken.
+        StateLocked: another instance has it. StateBroken. Usage: the Secrets lie where they must not.
 
     """
     system = SystemClock()
+    secrets, forbidden = None, [mode.state_dir]
+    if mode.secrets_dir is not None:
+        secrets = SecretFiles(mode.secrets_dir)
+        secrets.check(paths)
+        forbidden.append(mode.secrets_dir)
     lock = InstanceLock(mode.state_dir).acquire()
     try:
         with State.open(mode.state_dir, system) as state:
-            built = Built(settings, state, system, [mode.state_dir])
+            built = Built(settings, state, system, forbidden, secrets=secrets)
             try:
                 yield Standalone(state, built.engine, built.progress, loader(system, mode.state_dir), mode, system)
             finally:

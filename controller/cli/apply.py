@@ -23,6 +23,7 @@ from controller.settings import Settings, StandaloneSettings
 @options.state
 @options.allow_network
 @options.allow_path
+@options.secrets
 @options.timeout
 @options.parallel
 @options.max_size
@@ -34,6 +35,7 @@ def apply(
     state_dir: Path,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
+    secrets_dir: Path | None,
     timeout: timedelta,
     parallel: int,
     max_size: int,
@@ -52,7 +54,12 @@ def apply(
     goldmaster apply manifests/ --state /var/lib/goldmaster
     goldmaster apply image.yaml --state ./state --allow-network 10.0.0.0/8
     """
-    mode = StandaloneSettings(state_dir, max_deletions_percent=max_deletions, confirm_deletions=confirm_deletions)
+    mode = StandaloneSettings(
+        state_dir,
+        max_deletions_percent=max_deletions,
+        confirm_deletions=confirm_deletions,
+        secrets_dir=secrets_dir,
+    )
     settings = running.settings(networks, allowed_paths, parallel=parallel, max_size=max_size)
     return _apply(paths, settings, mode, timeout, verbose=verbose)
 
@@ -61,7 +68,7 @@ def _apply(
     paths: Sequence[Path], settings: Settings, mode: StandaloneSettings, timeout: timedelta, *, verbose: bool
 ) -> int:
     logs.configure(quiet=True)
-    with running.interrupts() as stop, wiring.standalone(settings, mode) as instance:
+    with running.interrupts() as stop, wiring.standalone(settings, mode, paths) as instance:
         trees = instance.load(paths)
         if problems := problems_of(trees):
             return _refuse(problems)

@@ -132,6 +132,14 @@ allow_path = option(
     metavar="DIR",
     help="Let file:// sources be read below this directory. May be repeated; in the variable, separated by colons.",
 )
+secrets = option(
+    "--secrets",
+    "secrets_dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Directory of Kubernetes Secret manifests for sources: outside of every PATH, its files readable by their "
+    "owner only.",
+)
 max_deletions = option(
     "--max-deletions",
     type=click.IntRange(0, 100),

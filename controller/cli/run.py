@@ -18,6 +18,7 @@ from controller.settings import StandaloneSettings
 @options.state
 @options.allow_network
 @options.allow_path
+@options.secrets
 @options.parallel
 @options.max_size
 @options.scan_interval
@@ -30,6 +31,7 @@ def run(
     state_dir: Path,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
+    secrets_dir: Path | None,
     parallel: int,
     max_size: int,
     scan_interval: timedelta,
@@ -48,8 +50,8 @@ def run(
     settings = running.settings(
         networks, allowed_paths, parallel=parallel, max_size=max_size, resync_interval=resync_interval
     )
-    mode = StandaloneSettings(state_dir, scan_interval, max_deletions, confirm_deletions)
-    with running.interrupts() as stop, wiring.standalone(settings, mode) as instance:
+    mode = StandaloneSettings(state_dir, scan_interval, max_deletions, confirm_deletions, secrets_dir)
+    with running.interrupts() as stop, wiring.standalone(settings, mode, paths) as instance:
         instance.keep(paths, stop, _report)
     return exits.OK
 

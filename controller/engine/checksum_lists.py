@@ -7,11 +7,19 @@ from controller import errors
 from controller.media import checksum_list
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Timeouts
+from controller.model.secret import Credentials
 from controller.model.url import SourceUrl
 from controller.ports import FetchRequest, Source, StopToken
 
 
-def ask(wanted: ChecksumFrom, image: SourceUrl, timeouts: Timeouts, source: Source, stop: StopToken) -> Digest:
+def ask(
+    wanted: ChecksumFrom,
+    image: SourceUrl,
+    timeouts: Timeouts,
+    source: Source,
+    stop: StopToken,
+    credentials: Credentials | None = None,
+) -> Digest:
     """Return what the list says about the image.
 
     Raises:
@@ -19,14 +27,22 @@ def ask(wanted: ChecksumFrom, image: SourceUrl, timeouts: Timeouts, source: Sour
 
     """
     with _about(f"the checksum list {wanted.url.redacted}"):
-        data = fetch(wanted.url, timeouts, source, stop)
+        data = fetch(wanted.url, timeouts, source, stop, credentials)
         return checksum_list.find(data, wanted.entry or image.last_segment)
 
 
-def fetch(url: SourceUrl, timeouts: Timeouts, source: Source, stop: StopToken) -> bytes:
-    """Return a small file, all of it. Raises TooLarge, and what a Source raises."""
+def fetch(
+    url: SourceUrl, timeouts: Timeouts, source: Source, stop: StopToken, credentials: Credentials | None = None
+) -> bytes:
+    """Return a small file, all of it; an origin that the credentials are not for is asked without them.
+
+    Raises:
+        TooLarge, and what a Source raises.
+
+    """
     limit = checksum_list.MAX_BYTES
-    body = source.open(FetchRequest(url, timeouts), stop)
+    known = credentials if credentials is not None and credentials.allows(url) else None
+    body = source.open(FetchRequest(url, timeouts, credentials=known), stop)
     try:
         if body.total_bytes is not None and body.total_bytes > limit:
             raise errors.TooLarge(f"it has {body.total_bytes} bytes, at most {limit} are read")

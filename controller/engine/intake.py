@@ -7,6 +7,7 @@ from controller import errors
 from controller.engine.berths import Foothold
 from controller.engine.limits import PassLimits
 from controller.model.image import Content
+from controller.model.secret import Credentials
 from controller.model.transfer import TransferRequest, Validator
 from controller.ports import Body, Clock, FetchRequest, Reader, Source, StopToken
 
@@ -73,9 +74,16 @@ class Download:
     """The intake of a URL. `foothold` not None: its bytes come first, if the server still has that version."""
 
     def __init__(
-        self, request: TransferRequest, source: Source, patience: Patience, foothold: Foothold | None, pace: PassLimits
+        self,
+        request: TransferRequest,
+        source: Source,
+        patience: Patience,
+        foothold: Foothold | None,
+        pace: PassLimits,
+        credentials: Credentials | None = None,
     ) -> None:
         self._request = request
+        self._credentials = credentials
         self._source = source
         self._patience = patience
         self._pace = pace
@@ -161,6 +169,7 @@ class Download:
             resume_from=0 if foothold is None else foothold.resume_from,
             validator=None if foothold is None else foothold.record.validator,
             max_bytes=request.max_size_bytes,
+            credentials=self._credentials,
         )
 
     @staticmethod

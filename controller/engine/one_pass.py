@@ -6,12 +6,13 @@ name before everything is proven. What a try leaves behind is either a resumable
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
 from controller import errors
 from controller.engine import berths as berthing
-from controller.engine import checksum_lists
+from controller.engine import checksum_lists, credentials
 from controller.engine.berths import Berth, Foothold, StorageOpener
 from controller.engine.intake import Download, Intake, Patience, StoredCopy
 from controller.engine.limits import PassLimits
@@ -22,8 +23,9 @@ from controller.media import decompress
 from controller.media.digester import Hasher
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content
+from controller.model.secret import Credentials
 from controller.model.transfer import Broken, Placed, ResumeRecord, Running, TransferRequest, Validator
-from controller.ports import Clock, Source, StagedFile, StopToken
+from controller.ports import Clock, Secrets, Source, StagedFile, StopToken
 
 log = structlog.get_logger()
 
@@ -36,13 +38,14 @@ def run(
     stop: StopToken,
     report: Callable[[Running], None],
     pace: PassLimits | None = None,
+    secrets: Secrets | None = None,
 ) -> Placed | Broken:
     """Transfer once. Errors of `controller.errors` end in Broken; anything else is a bug and is raised, cleaned up."""
-    one = OnePass(request, source, storages, clock, stop, report, pace or PassLimits())
+    one = OnePass(request, source, storages, clock, stop, report, pace or PassLimits(), secrets)
     try:
-        return one.place()
+        return one.scrubbed(one.place())
     except errors.GoldmasterError as error:
-        return one.broken(error)
+        return one.scrubbed(one.broken(error))
     finally:
         one.close()
 
@@ -59,7 +62,10 @@ class OnePass:
         stop: StopToken,
         report: Callable[[Running], None],
         pace: PassLimits,
+        secrets: Secrets | None = None,
     ) -> None:
+        self._secrets = secrets
+        self._credentials: Credentials | None = None
         self._request = request
         self._source = source
         self._storages = storages
@@ -83,6 +89,7 @@ class OnePass:
 
     def place(self) -> Placed:
         """Move the bytes, prove them, publish them. Raises whatever stands in the way."""
+        self._credentials = credentials.of(self._request, self._secrets)
         known = self._ask_list()
         if known is not None:
             return Placed(known, frozenset(), (), Validator(), "", 0, 0, self._proof)
@@ -109,7 +116,9 @@ class OnePass:
         request = self._request
         if request.checksum_from is None:
             return None
-        asked = checksum_lists.ask(request.checksum_from, request.url, request.timeouts, self._source, self._patience)
+        asked = checksum_lists.ask(
+            request.checksum_from, request.url, request.timeouts, self._source, self._patience, self._credentials
+        )
         self._expected = asked
         self._proof = f"checksum list {asked.algorithm}"
         if not asked.algorithm.identifies:
@@ -128,7 +137,7 @@ class OnePass:
         self._foothold = berthing.find_foothold(request, self._berths)
         if not berthing.reachable(self._berths):
             raise berthing.worst_luck(self._berths)
-        download = Download(request, self._source, self._patience, self._foothold, self._pace)
+        download = Download(request, self._source, self._patience, self._foothold, self._pace, self._credentials)
         self._intake = download
         download.open()
         self._foothold = download.foothold
@@ -327,6 +336,15 @@ class OnePass:
         if not isinstance(error, errors.TerminalError):
             durable = self._keep()
         return Broken(berthing.failure_of(error), advanced=durable > self._durable_before)
+
+    def scrubbed(self, outcome: Placed | Broken) -> Placed | Broken:
+        """Return it without a value of the Secret, which a server may have repeated."""
+        if self._credentials is None:
+            return outcome
+        scrub = self._credentials.scrub
+        if isinstance(outcome, Placed):
+            return replace(outcome, served_by=scrub(outcome.served_by))
+        return replace(outcome, failure=replace(outcome.failure, message=scrub(outcome.failure.message)))
 
     def close(self) -> None:
         """Let go of everything; discard every partial that was not published or kept."""

@@ -12,7 +12,7 @@ from controller.engine.berths import StorageOpener
 from controller.engine.fair_queue import FairQueue
 from controller.engine.limits import PassLimits
 from controller.model.transfer import Broken, Failure, Placed, Queued, Running, TransferRequest, TransferState
-from controller.ports import Clock, Source
+from controller.ports import Clock, Secrets, Source
 from controller.reasons import Reason
 
 log = structlog.get_logger()
@@ -46,6 +46,7 @@ class EmbeddedTransfers:
         *,
         concurrency: int,
         pace: PassLimits | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self._source = source
         self._storages = storages
@@ -53,6 +54,7 @@ class EmbeddedTransfers:
         self._on_change = on_change
         self._concurrency = concurrency
         self._pace = pace or PassLimits()
+        self._secrets = secrets
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._jobs: dict[str, _Job] = {}
@@ -162,7 +164,9 @@ class EmbeddedTransfers:
         key, url = job.request.key, job.request.url.redacted
         began = self._clock.monotonic()
         try:
-            state = one_pass.run(job.request, self._source, self._storages, self._clock, job.stop, report, self._pace)
+            state = one_pass.run(
+                job.request, self._source, self._storages, self._clock, job.stop, report, self._pace, self._secrets
+            )
         except Exception as error:  # the edge: a bug in one transfer must not take the pool with it
             log.exception("transfer.crashed", key=key, url=url)
             failure = Failure(Reason.INTERNAL_ERROR, f"internal error: {type(error).__name__}", terminal=False)

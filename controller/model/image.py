@@ -143,6 +143,7 @@ class ImageSpec:
     uuid: str | None = None
     checksum: Digest | None = None
     checksum_from: ChecksumFrom | None = None
+    secret_ref: str | None = None
     backup_storages: tuple[str, ...] = ()
     suspend: bool = False
     retry: RetryPolicy = RetryPolicy()

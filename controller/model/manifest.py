@@ -109,6 +109,7 @@ def parse_image_spec(value: object) -> ImageSpec:
         uuid=fields.text("uuid"),
         checksum=fields.parsed("checksum", Digest.parse),
         checksum_from=_checksum_from(fields.child("checksumFrom")),
+        secret_ref=_secret_ref(fields.child("secretRef")),
         backup_storages=fields.texts("backupStorages"),
         suspend=fields.boolean("suspend") or False,
         revision_history_limit=_or_default(fields.integer("revisionHistoryLimit"), 2),
@@ -128,6 +129,14 @@ def _checksum_from(fields: Fields | None) -> ChecksumFrom | None:
     wanted = ChecksumFrom(url=fields.need("url", fields.parsed("url", SourceUrl.parse)), entry=fields.text("entry"))
     fields.reject_unknown()
     return wanted
+
+
+def _secret_ref(fields: Fields | None) -> str | None:
+    if fields is None:
+        return None
+    name = fields.need("name", fields.text("name"))
+    fields.reject_unknown()
+    return name
 
 
 def _retry(fields: Fields | None) -> RetryPolicy:

@@ -98,6 +98,8 @@ class TransferRequest:
     expected_content: Content | None = None
     checksum_from: ChecksumFrom | None = None
     known: tuple[Content, ...] = ()
+    secret_ref: str | None = None
+    """Name of a Secret of the namespace. Its values are never part of a request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ class Case:
             origin=origin,
             expected_content=expected,
             checksum_from=spec.checksum_from if expected is None else None,
+            secret_ref=spec.secret_ref,
             known=self._known() if expected is None and spec.checksum_from is not None else (),
         )
 

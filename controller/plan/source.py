@@ -74,6 +74,7 @@ def transfer_key(namespace: str, spec: ImageSpec, max_size_bytes: int, pinned: D
         spec.url.text,
         str(spec.checksum or ""),
         *_list_parts(spec.checksum_from),
+        *(() if spec.secret_ref is None else ("secretRef", spec.secret_ref)),
         spec.format or "",
         str(spec.media_type is MediaType.ISO),
         str(max_size_bytes),

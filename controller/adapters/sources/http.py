@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from controller import errors
-from controller.adapters.sources import http_answer, http_body, http_exchange
+from controller.adapters.sources import http_answer, http_body, http_exchange, tls
 from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.http_answer import ContentRange
 from controller.adapters.sources.http_body import HttpBody
@@ -20,6 +20,7 @@ from controller.adapters.sources.http_exchange import Head
 from controller.adapters.sources.http_limits import HttpLimits
 from controller.adapters.sources.resolver import Endpoint, Resolve, resolve_within, system_resolve
 from controller.adapters.sources.wire import Patience, Wire
+from controller.model.secret import Credentials
 from controller.model.transfer import Validator
 from controller.model.url import SourceUrl
 from controller.ports import Clock, FetchRequest, StopToken
@@ -96,7 +97,7 @@ class HttpSource:
                 failure = failure or exc
                 continue
             try:
-                self._secure(wire, endpoint, url, patience, allowed_s)
+                self._secure(wire, endpoint, url, patience, allowed_s, _told(url, request))
             except BaseException:
                 wire.close()
                 raise
@@ -120,27 +121,27 @@ class HttpSource:
             return [Endpoint(socket.AF_INET, (url.host, url.effective_port))]
         return [Endpoint(socket.AF_INET6, (url.host, url.effective_port, 0, 0))]
 
-    def _secure(self, wire: Wire, endpoint: Endpoint, url: SourceUrl, patience: Patience, allowed_s: float) -> None:
+    def _secure(
+        self,
+        wire: Wire,
+        endpoint: Endpoint,
+        url: SourceUrl,
+        patience: Patience,
+        allowed_s: float,
+        told: Credentials | None,
+    ) -> None:
         peer = wire.peer_address
         if _number(peer) != _number(endpoint.address):
             raise errors.PolicyDenied(f"{url.host}: connected to {peer} although {endpoint.address} was asked for")
         if url.scheme == "https":
             patience.begin(f"shaking hands (TLS) with {url.authority}", allowed_s)
-            wire.start_tls(self._tls, url.host.rstrip("."))
+            special = told is not None and told.about_tls
+            wire.start_tls(tls.context(self._extra_ca_file, told) if special else self._tls, url.host.rstrip("."))
 
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Built once, when first needed: loading the trust store takes some 20 ms.
-
-        Not `ssl.create_default_context`: it would write session keys to where SSLKEYLOGFILE says.
-        """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_default_certs()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        if self._extra_ca_file is not None:
-            context.load_verify_locations(cafile=self._extra_ca_file)
-        return context
+        """Built once, when first needed: loading the trust store takes some 20 ms."""
+        return tls.context(self._extra_ca_file)
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
@@ -201,7 +202,9 @@ class HttpSource:
 
 def _headers(url: SourceUrl, request: FetchRequest) -> dict[str, str]:
     """Return what this hop is told. Built anew from the hop's own URL: nothing said to one origin reaches another."""
-    headers = {
+    told = _told(url, request)
+    headers = dict(told.headers) if told else {}
+    headers |= {
         "Host": url.authority,
         "User-Agent": "goldmaster",
         "Accept": "*/*",
@@ -212,6 +215,12 @@ def _headers(url: SourceUrl, request: FetchRequest) -> dict[str, str]:
         headers["Range"] = f"bytes={request.resume_from}-"
         headers["If-Range"] = request.validator.etag
     return headers
+
+
+def _told(url: SourceUrl, request: FetchRequest) -> Credentials | None:
+    """Return the credentials if this hop is the origin that was asked for, and one that they are for."""
+    told = request.credentials
+    return told if told is not None and url.origin == request.url.origin and told.allows(url) else None
 
 
 def _is_the_rest(span: ContentRange, length: int | None, validator: Validator, request: FetchRequest) -> bool:

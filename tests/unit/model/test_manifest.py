@@ -57,6 +57,7 @@ FULL_SPEC: dict[str, Any] = {
     "uuid": UUID,
     "checksum": "md5:D41D8CD98F00B204E9800998ECF8427E",
     "checksumFrom": {"url": "https://h.example/SHA256SUMS", "entry": "b.qcow2"},
+    "secretRef": {"name": "mirror"},
     "backupStorages": ["a", "b"],
     "suspend": True,
     "retry": {"limit": 3, "initialBackoff": "1m", "maxBackoff": "1h"},
@@ -85,6 +86,7 @@ def test_every_field_of_an_image_is_read() -> None:
         uuid=UUID,
         checksum=Digest(Algorithm.MD5, "d41d8cd98f00b204e9800998ecf8427e"),
         checksum_from=ChecksumFrom(SourceUrl.parse("https://h.example/SHA256SUMS"), "b.qcow2"),
+        secret_ref="mirror",
         backup_storages=("a", "b"),
         suspend=True,
         retry=RetryPolicy(3, timedelta(minutes=1), timedelta(hours=1)),
@@ -102,6 +104,7 @@ def test_the_parser_knows_every_field_of_the_crd() -> None:
     assert FULL_SPEC.keys() == schema.keys()
     assert FULL_SPEC["retry"].keys() == schema["retry"]["properties"].keys()
     assert FULL_SPEC["timeouts"].keys() == schema["timeouts"]["properties"].keys()
+    assert FULL_SPEC["secretRef"].keys() == schema["secretRef"]["properties"].keys()
     assert FULL_SPEC["checksumFrom"].keys() == schema["checksumFrom"]["properties"].keys()
     full = {"type": "ImageStore", "imageStore": {"path": "/x"}, "state": "Disabled", "reservedCapacity": 0}
     assert full.keys() == openapi("BackupStorage")["properties"]["spec"]["properties"].keys()
@@ -125,6 +128,8 @@ def test_labels_and_annotations_come_along() -> None:
         ({**FULL_SPEC, "url": 5}, ("spec", "url")),
         ({**FULL_SPEC, "later": 1}, ("spec", "later")),
         ({**FULL_SPEC, "checksum": "md5:x"}, ("spec", "checksum")),
+        ({**FULL_SPEC, "secretRef": {}}, ("spec", "secretRef", "name")),
+        ({**FULL_SPEC, "secretRef": {"name": "a", "namespace": "b"}}, ("spec", "secretRef", "namespace")),
         ({**FULL_SPEC, "checksumFrom": {"entry": "a"}}, ("spec", "checksumFrom", "url")),
         ({**FULL_SPEC, "checksumFrom": {"url": "/S", "keys": "a"}}, ("spec", "checksumFrom", "keys")),
         ({**FULL_SPEC, "checksum": "x"}, ("spec", "checksum")),

@@ -1,0 +1,211 @@
+"""The Secret of a transfer: read when it starts, told to its origin only, and in nothing that comes out."""
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller import errors
+from controller.cli import describe
+from controller.engine import berths, one_pass
+from controller.engine.transfers import EmbeddedTransfers
+from controller.gitops.rows import Stored
+from controller.model import inventory
+from controller.model.image import ChecksumFrom
+from controller.model.manifest import image_status_to_dict
+from controller.model.secret import Credentials, Secret
+from controller.model.transfer import Broken, Placed, TransferRequest
+from controller.model.url import SourceUrl
+from controller.ports import Secrets
+from controller.reasons import Reason
+from tests.fakes.secrets import FakeSecrets, secret
+from tests.fakes.source import FakeSource
+from tests.fakes.world import EPOCH, World, spec
+from tests.unit.engine import transfer_world as world
+
+URL = world.request().url
+LIST = SourceUrl.parse("http://images.example/SUMS")
+FAR_LIST = SourceUrl.parse("https://elsewhere.example/SUMS")
+MIRROR = secret(URL.origin, token="hunter2-hunter2")
+
+
+def run(source: FakeSource, secrets: Secrets | None, **changes: object) -> Placed | Broken:
+    request = replace(world.request("a"), secret_ref="mirror", **changes)  # type: ignore[arg-type]
+    return one_pass.run(
+        request, source, world.storages("a"), world.RealClock(), world.NEVER, lambda _: None, world.PACE, secrets
+    )
+
+
+def source() -> FakeSource:
+    held = FakeSource()
+    held.put(URL, bytes(range(256)) * 80)
+    return held
+
+
+def refused(secrets: Secrets | None, reason: Reason, *, terminal: bool) -> str:
+    """Run; the source may not be asked at all. Return what is said."""
+    asked = source()
+    outcome = run(asked, secrets)
+    assert isinstance(outcome, Broken), outcome
+    assert (outcome.failure.reason, outcome.failure.terminal) == (reason, terminal), outcome.failure.message
+    assert asked.asked == []
+    return outcome.failure.message
+
+
+def test_the_source_is_told_what_the_secret_says() -> None:
+    asked, secrets = source(), FakeSecrets(MIRROR)
+    assert isinstance(run(asked, secrets), Placed)
+    assert asked.asked[0].credentials == Credentials.of(MIRROR)
+    assert secrets.reads == [("default", "mirror")]
+
+
+def test_a_list_is_told_where_the_secret_allows_it_and_asked_without_elsewhere() -> None:
+    for url, expected in ((LIST, Credentials.of(MIRROR)), (FAR_LIST, None)):
+        asked = source()
+        asked.put(url, b"-")
+        run(asked, FakeSecrets(MIRROR), checksum_from=ChecksumFrom(url))
+        assert [(one.url, one.credentials) for one in asked.asked] == [(url, expected)]
+
+
+def test_a_missing_secret_is_waited_for() -> None:
+    assert "default/mirror" in refused(FakeSecrets(), Reason.DEPENDENCY_NOT_READY, terminal=False)
+    assert "--secrets DIR" in refused(None, Reason.DEPENDENCY_NOT_READY, terminal=False)
+
+
+def test_a_secret_of_another_type_or_origin_is_denied() -> None:
+    opaque = secret(URL.origin, kind="Opaque", token="hunter2-hunter2")
+    assert "not of type" in refused(FakeSecrets(opaque), Reason.POLICY_DENIED, terminal=True)
+    elsewhere = secret("https://images.example", token="hunter2-hunter2")
+    said = refused(FakeSecrets(elsewhere), Reason.POLICY_DENIED, terminal=True)
+    assert said.endswith("may not go to http://images.example:80: its origins are https://images.example:443")
+
+
+def test_without_a_secret_none_is_read() -> None:
+    asked, secrets = source(), FakeSecrets(MIRROR)
+    outcome = one_pass.run(
+        world.request("a"),
+        asked,
+        world.storages("a"),
+        world.RealClock(),
+        world.NEVER,
+        lambda _: None,
+        world.PACE,
+        secrets,
+    )
+    assert isinstance(outcome, Placed)
+    assert (secrets.reads, asked.asked[0].credentials) == ([], None)
+
+
+def test_waiting_for_a_secret_counts_no_try_and_another_secret_is_another_transfer() -> None:
+    known = World.of(spec(URL.text, secret_ref="mirror"))
+    before = known.case.key()
+    known.step()
+    (request,) = known.started
+    assert request.secret_ref == "mirror"
+    known.finish(berths.failure_of(errors.DependencyNotReady("Secret default/mirror is not there")))
+    known.settle()
+    assert known.image.status.attempts == 0
+    assert known.image.status.next_retry_at is not None
+    known.edit(spec(URL.text, secret_ref="other"))
+    assert known.case.key() != before
+
+
+# --- nothing shows --------------------------------------------------------------------------------------------------
+
+CLASSES = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.TransientError | errors.TerminalError)
+]
+words = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=10, max_size=40).map("Zq{}".format)
+"""Nothing that stands in a status by chance, as ten zeros do."""
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=[kind.__name__ for kind in CLASSES])
+@settings(max_examples=5)
+@given(password=words, header=words)
+def test_what_a_source_repeats_in_any_error_is_in_no_status_inventory_description_or_log(
+    kind: type[errors.GoldmasterError], password: str, header: str
+) -> None:
+    """The worst a server can do: say all it was told, in whatever it answers."""
+    kept = secret(URL.origin, username="robot", password=password, header_X__Key=header)
+    told = " ".join(value for _, value in Credentials.of(kept).headers)
+    values = (password, header, told.split()[1])
+    asked = source()
+    asked.refuse = [kind(f"the server said: {password} {header} {told} {password!r}")]
+    request = replace(world.request("a"), secret_ref="mirror")
+    with structlog.testing.capture_logs() as logged:
+        outcome = transferred(request, asked, FakeSecrets(kept))
+    known = World.of(spec(URL.text, secret_ref="mirror"))
+    known.step()
+    known.states = dict.fromkeys(known.states, outcome)
+    known.settle()
+    shown = [repr(outcome), repr(request), repr(asked.asked), repr(logged), *everything(known)]
+    assert "the server said" in shown[0]
+    assert not [text for text in shown if any(value in text for value in values)]
+
+
+def transferred(request: TransferRequest, asked: FakeSource, secrets: Secrets) -> Broken:
+    """Run in the pool, as the engine does."""
+    done = threading.Event()
+
+    def changed(key: str, _: frozenset[str]) -> None:
+        if isinstance(pool.state(key), Placed | Broken):
+            done.set()
+
+    pool = EmbeddedTransfers(
+        asked, world.storages("a"), world.RealClock(), changed, concurrency=1, pace=world.PACE, secrets=secrets
+    )
+    pool.start(request, "owner")
+    assert done.wait(10)
+    state = pool.state(request.key)
+    assert pool.close(10)
+    assert isinstance(state, Broken)
+    return state
+
+
+def everything(known: World) -> list[str]:
+    """Return all that is told of an image."""
+    status = image_status_to_dict(known.image.status)
+    document: Mapping[str, Any] = {
+        "metadata": {"name": "img", "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1},
+        "spec": {"url": URL.text, "secretRef": {"name": "mirror"}},
+        "status": status,
+    }
+    stored = Stored(known.image.meta.key, dict(document), "m", "m/img.yaml:1", None, None)
+    return [
+        json.dumps(status),
+        json.dumps(inventory.reply([known.image])),
+        "\n".join(describe.lines(stored, EPOCH, {})),
+    ]
+
+
+@given(password=words)
+def test_a_malformed_secret_shows_no_value_either(password: str) -> None:
+    for data in ({"token": f"{password} x"}, {"password": password}, {"header.X": f"{password}\n"[:-1] + "\0"}):
+        kept = Secret(
+            "default",
+            "mirror",
+            MIRROR.type,
+            {"origins": URL.origin.encode()} | {key: value.encode() for key, value in data.items()},
+        )
+        outcome = run(source(), FakeSecrets(kept))
+        assert isinstance(outcome, Broken)
+        assert outcome.failure.reason is Reason.DEPENDENCY_NOT_READY
+        assert password not in repr(outcome)
+
+
+def test_a_name_that_a_redirect_repeats_is_not_shown() -> None:
+    """`servedBy` is what the last server called itself, and it knows what it was told."""
+    asked = source()
+    url = SourceUrl.parse("http://images.example/hunter2-hunter2/golden.img")
+    asked.put(url, b"\1" * 20480)
+    outcome = run(asked, FakeSecrets(MIRROR), url=url)
+    assert isinstance(outcome, Placed)
+    assert outcome.served_by == "http://images.example/***/golden.img"
