@@ -82,7 +82,10 @@ def live(folder: Path, served: Served, *, kills: int, seed: int) -> None:
 
 @pytest.mark.parametrize(
     "kills",
-    [pytest.param(10, id="short"), pytest.param(200, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+    [
+        pytest.param(30, id="short", marks=[pytest.mark.timeout(400)]),
+        pytest.param(200, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+    ],
 )
 def test_kills_leave_no_lie_and_no_leak(tmp_path: Path, kills: int) -> None:
     with ranged_server.serving() as served:
