@@ -5,11 +5,13 @@ never damages the file, and what those held is found again by looking at storage
 again (the instance id, a request of a person) is committed with `synchronous=FULL`.
 """
 
+import os
 import sqlite3
+import stat
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from controller import errors
@@ -63,7 +65,7 @@ class StateFile:
     def open(
         cls, state_dir: Path, migrations: tuple[Callable[[sqlite3.Connection], None], ...] = MIGRATIONS
     ) -> "StateFile":
-        """Open for writing; create what is missing and bring an older file up to date.
+        """Open for writing; create what is missing (0600) and bring an older file up to date.
 
         Raises:
             StateBroken: damaged, not ours, of a newer version, or the directory cannot be written.
@@ -74,6 +76,7 @@ class StateFile:
             state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
             raise errors.StateBroken(f"cannot create the state directory {state_dir}: {exc.strerror}") from exc
+        _make_private(path)
         with translated(path):
             connection = _connect(f"{path.absolute().as_uri()}?mode=rwc")
             try:
@@ -185,6 +188,25 @@ def _translate(exc: sqlite3.Error, path: Path) -> errors.GoldmasterError:
         f"{path} is damaged or not a state of Goldmaster: {exc}; restore it, or move it away to start anew "
         "(stored images are found again, their uuids are not)"
     )
+
+
+def _make_private(path: Path) -> None:
+    """See that only its owner reads the file, whoever may look into the directory; SQLite makes -wal and -shm alike.
+
+    A file that is there is not opened for it: closing any descriptor of it drops the locks that SQLite holds on it for
+    other connections of this process.
+    """
+    try:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        for suffix in ("", "-wal", "-shm"):
+            part = path.with_name(path.name + suffix)
+            with suppress(FileNotFoundError):
+                mode = part.stat().st_mode
+                if stat.S_ISREG(mode) and mode & 0o177:
+                    part.chmod(0o600)
+    except OSError as exc:
+        raise errors.StateBroken(f"cannot open {path}: {exc.strerror}; check who may read and write it") from exc
 
 
 def _connect(uri: str) -> sqlite3.Connection:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import stat
 import threading
 from pathlib import Path
 
@@ -202,3 +203,36 @@ def test_every_error_of_sqlite_is_one_of_ours(code: int | None, expected: type[E
         error.sqlite_errorcode = code
     with pytest.raises(expected, match=message), state_file.translated(Path("/state/db")):
         raise error
+
+
+def modes(state_dir: Path) -> dict[str, int]:
+    return {part.name: stat.S_IMODE(part.stat().st_mode) for part in state_dir.glob(FILE_NAME + "*")}
+
+
+PRIVATE = {FILE_NAME: 0o600, f"{FILE_NAME}-wal": 0o600, f"{FILE_NAME}-shm": 0o600}
+
+
+def test_nobody_else_reads_the_state_in_a_directory_that_everybody_enters(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    before = os.umask(0)
+    try:
+        file = StateFile.open(tmp_path)
+        assert modes(tmp_path) == PRIVATE
+        file.close()
+    finally:
+        os.umask(before)
+
+
+def test_a_state_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    """All three files, while another connection has them open; that one goes on."""
+    first = StateFile.open(tmp_path)
+    for part in tmp_path.glob(FILE_NAME + "*"):
+        part.chmod(0o644)
+    second = StateFile.open(tmp_path)
+    assert modes(tmp_path) == PRIVATE
+    with first.writing() as connection:
+        connection.execute("INSERT INTO meta VALUES ('note', 'x')")
+    with second.reading() as connection:
+        assert connection.execute("SELECT value FROM meta WHERE name = 'note'").fetchone()[0] == "x"
+    second.close()
+    first.close()
