@@ -1,5 +1,6 @@
 """Items 46 to 48: what people, disks and crashes do to a store is found, explained and mended, and never served."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -26,9 +27,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.clock = FakeClock()
-        self.adapter = ImageStore(
-            str(path), storage_uuid="5" * 32, reserved_bytes=0, clock=self.clock, files=FaultyFiles()
-        )
+        self.files = FaultyFiles()
+        self.adapter = ImageStore(str(path), storage_uuid="5" * 32, reserved_bytes=0, clock=self.clock, files=self.files)
         self.adapter.probe()
         self.content = put(self.adapter, DATA)
 
@@ -307,6 +307,40 @@ def test_swapped_objects_of_one_size_are_found_by_their_digest_only(store: Store
     store.clock.advance(LATER)
     assert store.codes == ["claim-detached", "claim-detached"]
     assert store.intact == [False]
+
+
+def test_a_flipped_bit_is_found_when_the_same_content_is_stored_again(store: Store) -> None:
+    """Fresh bytes take the place of the damaged ones, which are kept; an image that had those is told and mended."""
+    damaged = bytearray(DATA)
+    damaged[2500] ^= 1
+    store.object.chmod(0o644)
+    store.object.write_bytes(damaged)
+    put(store.adapter, DATA, OTHER_IMAGE)
+    assert read_all(store.adapter, store.content.sha256) == DATA
+    (kept,) = (name for name in (store.path / "quarantine").iterdir() if name.suffix != ".json")
+    assert kept.read_bytes() == damaged
+    assert "not the bytes of" in kept.with_name(kept.name + ".json").read_text()
+    assert store.intact == [False]
+    assert store.mended() == []
+    assert (store.intact, store.link.read_bytes()) == ([True], DATA)
+
+
+def test_bytes_that_the_disk_cannot_read_any_more_are_replaced_too(store: Store) -> None:
+    staged = store.adapter.stage("t-1", keep_bytes=0, size_hint=None)
+    staged.write(memoryview(DATA))
+    staged.sync()
+    before = store.object.stat().st_ino
+    store.files.arm(1, errno.EIO, only=frozenset({"preadv"}))
+    store.adapter.publish(staged, store.content)
+    assert store.files.failed == "preadv"
+    assert store.object.stat().st_ino != before
+    assert read_all(store.adapter, store.content.sha256) == DATA
+
+
+def test_right_bytes_that_are_there_stay_the_same_file(store: Store) -> None:
+    before = store.object.stat().st_ino
+    put(store.adapter, DATA, OTHER_IMAGE)
+    assert (store.object.stat().st_ino, store.intact) == (before, [True])
 
 
 def test_a_damaged_record_is_renewed_by_publishing_again(store: Store) -> None:

@@ -112,7 +112,8 @@ class ImageStore:
     def publish(self, staged: ports.StagedFile, content: Content) -> None:
         """Name staged bytes by their sha256; see ports. Costs two syncs (record, directory) where the data are synced.
 
-        Bytes that are there already with the right size stay; others of that name go to quarantine.
+        Bytes that are there already are read (the fresh ones are at hand, so this is the moment to find a flipped bit):
+        right ones stay, others of that name go to quarantine and the staged ones take their place.
         """
         if not isinstance(staged, ImageStoreFile):
             raise TypeError(f"staged by something else: {type(staged).__name__}")
@@ -125,7 +126,7 @@ class ImageStore:
         staged.trim()
         with self._layout.lock(digest), self._layout.root(f"publish {digest}") as root:
             with root.made(layout.STAGING) as room, root.made(*layout.shard(digest)) as shard:
-                _place(root, room, shard, staged, content)
+                _place(self._files, root, room, shard, staged, content)
             self._note_unclaimed(digest)
         with contextlib.suppress(errors.TransientError):  # the bytes are in place; what stays of the partial is swept
             staged.discard()
@@ -317,15 +318,18 @@ class ObjectReader:
             durable_files.close_quietly(self._files, fd)
 
 
-def _place(root: Directory, room: Directory, shard: Directory, staged: ImageStoreFile, content: Content) -> None:
+def _place(
+    files: FileCalls, root: Directory, room: Directory, shard: Directory, staged: ImageStoreFile, content: Content
+) -> None:
     """Record first, object second: a crash between leaves a record of nothing, never bytes without their facts."""
     digest, partial = content.sha256, staged.name + layout.PARTIAL_SUFFIX
     ours = room.stat(partial)
     if ours is None or not layout.same_file(ours, staged.facts) or ours.st_size != content.size_bytes:
         raise errors.StorageUnavailable(f"{room.path}/{partial} is not the file that was staged")
     there = shard.stat(digest.hex)
-    if there is not None and layout.regular_size(there) != content.size_bytes:
-        objects.set_aside(root, room, shard, digest, f"not a file of {content.size_bytes} bytes")
+    wrong = None if there is None else _what_is_wrong(files, shard, content, there, ours)
+    if wrong is not None:
+        objects.set_aside(root, room, shard, digest, wrong)
         there = None
     record = objects.read_record(shard, digest)
     if record is None or record.size_bytes != content.size_bytes:
@@ -335,3 +339,14 @@ def _place(root: Directory, room: Directory, shard: Directory, staged: ImageStor
     elif there is not None:
         shard.set_mode(digest.hex, layout.OBJECT_MODE)  # also makes it young again: no audit calls it unclaimed now
     shard.sync()
+
+
+def _what_is_wrong(
+    files: FileCalls, shard: Directory, content: Content, there: os.stat_result, ours: os.stat_result
+) -> str | None:
+    """Say why an object cannot be what the content is; None: it is."""
+    if layout.regular_size(there) != content.size_bytes:
+        return f"not a file of {content.size_bytes} bytes"
+    if layout.same_file(there, ours) or objects.has_digest(files, shard, content.sha256):
+        return None
+    return f"not the bytes of {content.sha256}: seen when the same content was stored again"

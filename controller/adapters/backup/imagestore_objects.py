@@ -4,15 +4,20 @@ Every function raises OSError.
 """
 
 import contextlib
+import errno
 import json
+import os
 
 from controller.adapters import durable_files
 from controller.adapters.backup import imagestore_layout as layout
 from controller.adapters.backup import imagestore_records as records
-from controller.adapters.durable_files import Directory
+from controller.adapters.durable_files import Directory, FileCalls
+from controller.media.digester import Hasher
 from controller.model.digest import Digest
 from controller.model.image import Content
 from controller.model.transfer import StoredRef
+
+_READ_BYTES = 2**20
 
 
 def read_record(shard: Directory, digest: Digest) -> Content | None:
@@ -53,6 +58,23 @@ def is_intact(root: Directory, mine: Directory, content: Content) -> bool:
         and layout.same_file(own, there)
         and layout.regular_size(own) == content.size_bytes
     )
+
+
+def has_digest(files: FileCalls, shard: Directory, digest: Digest) -> bool:
+    """Read an object from start to end and compare; False also where the disk cannot read it."""
+    hasher, offset, buffer = Hasher(digest.algorithm), 0, memoryview(bytearray(_READ_BYTES))
+    fd = shard.open_file(digest.hex, os.O_RDONLY)
+    try:
+        while count := files.preadv(fd, buffer, offset):
+            hasher.update(buffer[:count])
+            offset += count
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        return False
+    finally:
+        durable_files.close_quietly(files, fd)
+    return hasher.digest() == digest
 
 
 def write_record(room: Directory, shard: Directory, content: Content) -> None:
