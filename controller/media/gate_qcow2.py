@@ -74,7 +74,7 @@ class Image:
             # qemu-img looks at it even where there are none
             raise FormatRejected(f"qcow2 snapshots_offset {snapshots_offset} (offset 64) is not the start of a cluster")
         extensions = _V2_HEADER_BYTES if self._version == 2 else self._check_v3(head)
-        _check_extensions(head, extensions, min(self._cluster_bytes, len(head)))
+        _check_extensions(head, extensions, self._cluster_bytes)
         self._refcount_table_end = refcount_offset + refcount_clusters * self._cluster_bytes
         self._tables = TableWatch(
             l1_offset,
@@ -174,8 +174,12 @@ class Image:
         return reach
 
 
-def _check_extensions(head: bytes, start: int, end: int) -> None:
-    """Walk the header extensions: type, length, body padded to 8 bytes, in the first cluster."""
+def _check_extensions(head: bytes, start: int, cluster_bytes: int) -> None:
+    """Walk the header extensions: type, length, body padded to 8 bytes, in the first cluster.
+
+    The list ends with its END or with the cluster, and within `head`: what is not seen may name a data file.
+    """
+    end = min(cluster_bytes, len(head))
     position = start
     while position + 8 <= end:
         kind, length = struct.unpack_from(">II", head, position)
@@ -185,5 +189,7 @@ def _check_extensions(head: bytes, start: int, end: int) -> None:
         position += 8 + (length + 7) // 8 * 8
         if kind == _END_OF_EXTENSIONS and position <= end:
             return
-    if position != end:
-        raise FormatRejected(f"qcow2 header extensions run past byte {end}, where the first cluster or the file ends")
+    if position != end or end != cluster_bytes:
+        raise FormatRejected(
+            f"qcow2 header extensions run past byte {end}, where the first cluster, the file or the first 128 KiB end"
+        )

@@ -42,6 +42,17 @@ def test_header_extensions_may_fill_the_first_cluster_to_its_end() -> None:
     assert verdict(image) == (QCOW2, MIB)
 
 
+def test_header_extensions_that_go_on_where_nobody_looks_are_refused() -> None:
+    """A large cluster holds more of them than its first 128 KiB; the next one here would name a data file."""
+    names = 131072 - 120
+    image = patched(qcow2(MIB, cluster_bits=21), (112, u32(0x6803F857) + u32(names)))
+    for hidden in (b"", u32(0x44415441) + u32(8) + b"/etc/xyz"):
+        said = refusal(patched(image, (131072, hidden)))
+        assert said.startswith("FormatRejected: qcow2 header extensions run past byte 131072")
+    ended = patched(image, (116, u32(names - 8)))
+    assert verdict(ended) == (QCOW2, MIB)
+
+
 BAD_FIELDS = [
     ((4, u32(1)), "version 1 (offset 4)"),
     ((4, u32(4)), "version 4 (offset 4)"),
