@@ -135,6 +135,14 @@ def test_headers_that_contradict_or_change_the_bytes_are_refused(lines: list[str
     failing(answering("200 OK", *lines, body=b"image"), errors.ProtocolError)
 
 
+@pytest.mark.parametrize("kind", ["multipart/mixed", "multipart/mixed; boundary=x", "multipart/x", "message/rfc822"])
+def test_what_the_parser_of_mail_misses_in_a_body_to_come_is_no_defect_of_the_headers(kind: str) -> None:
+    lines = [f"Content-Type: {kind}", "Content-Transfer-Encoding: base64", "Content-Length: 5"]
+    with HostileServer(answering("200 OK", *lines, body=b"image")) as server:
+        assert fetch(http_source(), asking(server.url())) == b"image"
+    failing(answering("200 OK", *lines, "no colon here", 'ETag: "x"', body=b"image"), errors.ProtocolError)
+
+
 def test_more_bytes_than_promised_are_refused() -> None:
     failing(answering("200 OK", "Content-Length: 3", body=b"image"), errors.ProtocolError, "more than the 3")
 
