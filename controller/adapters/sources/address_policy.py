@@ -59,7 +59,8 @@ class AddressPolicy:
         """Return if `address` (numeric, as a resolver or getpeername gives it) may be connected to for `host`.
 
         Raises:
-            PolicyDenied: it may not; says why and what would open it.
+            PolicyDenied: it may not; says why and what would open it. The message reaches whoever wrote the URL: it
+                names the address only where the URL does, or anybody could ask for the inside of our network's DNS.
 
         """
         ip = _unmapped(ipaddress.ip_address(address.partition("%")[0]))
@@ -67,10 +68,17 @@ class AddressPolicy:
             return
         why = _objection(ip)
         if why is not None:
-            shown = str(ip) if str(ip) == host else f"{host} is at {ip}, which"
-            raise errors.PolicyDenied(
-                f"the source policy does not allow {host}: {shown} is {why}; --allow-network {ip} would open it"
-            )
+            told = f"it is {why}" if _is_number(host) else f"it has an address that is {why}"
+            opening = f"--allow-network {ip}" if _is_number(host) else "--allow-network with its network"
+            raise errors.PolicyDenied(f"the source policy does not allow {host}: {told}; {opening} would open it")
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _unmapped(ip: IpAddress) -> IpAddress:
@@ -93,4 +101,4 @@ def _objection(ip: IpAddress) -> str | None:
 
 def _wrapped(how: str, inside: IPv4Address) -> str | None:
     why = _objection(inside)
-    return None if why is None else f"{how} for {inside}, {why}"
+    return None if why is None else f"{how} for an address that is {why}"

@@ -11,6 +11,8 @@ import ssl
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
+
 from controller import errors
 from controller.adapters.sources import http_answer, http_body, http_exchange, tls
 from controller.adapters.sources.address_policy import AddressPolicy
@@ -24,6 +26,8 @@ from controller.model.secret import Credentials
 from controller.model.transfer import Validator
 from controller.model.url import SourceUrl
 from controller.ports import Clock, FetchRequest, StopToken
+
+log = structlog.get_logger()
 
 
 class HttpSource:
@@ -85,7 +89,7 @@ class HttpSource:
         if len(endpoints) > self._limits.max_addresses:
             raise errors.PolicyDenied(f"{url.host} has {len(endpoints)} addresses, more than anybody would check")
         for endpoint in endpoints:
-            self._policy.check(endpoint.address, url.host)
+            self._check(endpoint, url)
         allowed_s = request.timeouts.connect.total_seconds()
         tried = endpoints[: self._limits.max_tried_addresses]
         failure: errors.SourceUnreachable | None = None
@@ -103,6 +107,13 @@ class HttpSource:
                 raise
             return wire
         raise failure or errors.SourceUnreachable(f"{url.host} has no address")
+
+    def _check(self, endpoint: Endpoint, url: SourceUrl) -> None:
+        try:
+            self._policy.check(endpoint.address, url.host)
+        except errors.PolicyDenied:
+            log.info("source.address.denied", host=url.host, address=endpoint.address)
+            raise
 
     def _endpoints(self, url: SourceUrl, stop: StopToken) -> list[Endpoint]:
         try:
