@@ -22,6 +22,8 @@ SETTLE_S = 2.0
 whole seconds."""
 _PIECE_BYTES = 2**20
 """Read at a time; the stop token is looked at in between."""
+_STORAGE_MARKER = "goldmaster.json"
+"""As the ImageStore names it; a test holds the two together with a real store."""
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a FIFO that took the file's place since the look must not wait for a writer.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -32,6 +34,7 @@ class FileSource:
 
     `allowed_paths`: directories, symlinks in the paths themselves are followed, as whoever starts the controller chose
     them. `forbidden_paths`: directories that are refused even below an allowed one, under whatever name: our own state.
+    An ImageStore is refused wherever it lies, by its marker.
     """
 
     def __init__(self, allowed_paths: Iterable[Path], clock: Clock, forbidden_paths: Iterable[Path] = ()) -> None:
@@ -64,6 +67,8 @@ class FileSource:
         try:
             self._refuse_forbidden(here, forbidden, url)
             real_root = os.path.realpath(root)
+            for above in (real_root, *map(str, Path(real_root).parents)):
+                _refuse_storage(above, None, url)
             if any(real_root == state or real_root.startswith(state + "/") for state in self._forbidden):
                 raise errors.PolicyDenied(f"{url.redacted} lies in this controller's own state")
             for folder in folders:
@@ -72,6 +77,7 @@ class FileSource:
                 os.close(here)
                 here = below
                 self._refuse_forbidden(here, forbidden, url)
+                _refuse_storage(".", here, url)
             _refuse_symlink(name, here, url)
             _refuse_special(os.stat(name, dir_fd=here, follow_symlinks=False), url)
             return os.open(name, _FILE, dir_fd=here)
@@ -169,6 +175,16 @@ class FileBody:
 
 def _version(found: os.stat_result) -> str:
     return f"{found.st_mtime_ns}/{found.st_ctime_ns}/{found.st_dev}/{found.st_ino}/{found.st_size}"
+
+
+def _refuse_storage(folder: str, at: int | None, url: SourceUrl) -> None:
+    """Refuse a directory with an ImageStore's marker: what is in a storage belongs to the images that named it."""
+    try:
+        marker = os.stat(os.path.join(folder, _STORAGE_MARKER), dir_fd=at, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stat.S_ISREG(marker.st_mode):
+        raise errors.PolicyDenied(f"{url.redacted} lies inside a backup storage")
 
 
 def _refuse_symlink(name: str, folder: int, url: SourceUrl) -> None:

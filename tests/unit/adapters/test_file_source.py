@@ -11,11 +11,13 @@ from types import SimpleNamespace
 import pytest
 
 from controller import errors
+from controller.adapters.backup.imagestore import ImageStore
 from controller.adapters.sources.file import FileSource
 from controller.model.url import SourceUrl
 from controller.ports import FetchRequest
 from tests.fakes.clock import FakeClock
 from tests.fakes.fetching import NEVER, asking, drain, fetch
+from tests.fakes.stored_bytes import put
 
 
 @pytest.fixture
@@ -100,7 +102,13 @@ def test_a_component_swapped_for_a_symlink_after_the_look_is_not_followed(
     (room.allowed / "swapped").symlink_to("../secret")
     (room.allowed / "away").symlink_to("..")
     plain = os.stat(room.allowed / "image")
-    monkeypatch.setattr(os, "stat", lambda *_, **__: plain)
+
+    def look(path: str, **_: object) -> os.stat_result:
+        if path.endswith("goldmaster.json"):
+            raise FileNotFoundError
+        return plain
+
+    monkeypatch.setattr(os, "stat", look)
     for path in ("swapped", "away/secret"):
         with pytest.raises((errors.PolicyDenied, errors.SourceNotFound)):
             FileSource([room.allowed], room.clock).open(path_request(room.allowed / path), NEVER)
@@ -148,6 +156,32 @@ def test_a_state_directory_that_is_made_later_is_denied_too(room: SimpleNamespac
     (room.allowed / "later" / "x").write_bytes(b"state")
     with pytest.raises(errors.PolicyDenied, match="own state"):
         source.open(path_request(room.allowed / "later" / "x"), NEVER)
+
+
+def test_a_backup_storage_is_denied_from_above_from_within_and_by_every_name(room: SimpleNamespace) -> None:
+    """Else whoever may write a manifest reads everybody's images."""
+    path = room.allowed / "deep" / "store"
+    store = ImageStore(str(path), storage_uuid="5" * 32, reserved_bytes=0, clock=room.clock)
+    store.probe()
+    digest = put(store, b"image" * 1000).sha256.hex
+    held = path / "objects" / "sha256" / digest[:2] / digest
+    assert held.is_file()
+    (room.top / "alias").symlink_to(path / "objects")
+    for root, asked in (
+        (room.allowed, held),
+        (room.allowed, path / "goldmaster.json"),
+        (path, held),
+        (held.parent, held),
+        (room.top / "alias", room.top / "alias" / held.relative_to(path / "objects")),
+    ):
+        with pytest.raises(errors.PolicyDenied, match="lies inside a backup storage"):
+            FileSource([root], room.clock).open(path_request(asked), NEVER)
+    assert fetch(room.source, path_request(room.allowed / "deep" / "er" / "image")) == b"deep"
+
+
+def test_only_a_file_marks_a_backup_storage(room: SimpleNamespace) -> None:
+    (room.allowed / "goldmaster.json").mkdir()
+    assert fetch(room.source, path_request(room.allowed / "image")) == b"image"
 
 
 def test_the_innermost_allowed_directory_counts(room: SimpleNamespace) -> None:
