@@ -15,6 +15,7 @@ import itertools
 import os
 import re
 import stat
+import struct
 import zlib
 from collections.abc import Iterator
 from types import TracebackType
@@ -23,6 +24,7 @@ from typing import Self
 from controller import errors
 
 _KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
+_OFD_SETLK = 37  # F_OFD_SETLK, asm-generic/fcntl.h; since Linux 3.15, in Python's fcntl only if its libc knew it
 _SUBDIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _temporary_numbers = itertools.count()
@@ -122,6 +124,15 @@ class FileCalls:
         """Switch O_DIRECT with fcntl(2). EINVAL where the file system has no direct I/O."""
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
         fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_DIRECT if direct else flags & ~os.O_DIRECT)
+
+    def lock(self, fd: int, *, exclusive: bool) -> None:
+        """Lock a whole file without waiting (fcntl(2), F_OFD_SETLK), until what `fd` opened is closed.
+
+        The lock belongs to the open file, so two opens conflict within one process too. Needs `fd` open for writing
+        if `exclusive`, else for reading. EAGAIN or EACCES where another open holds it.
+        """
+        kind = fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK
+        fcntl.fcntl(fd, _OFD_SETLK, struct.pack("hhqqi0q", kind, os.SEEK_SET, 0, 0, 0))
 
     def preallocate(self, fd: int, offset: int, length: int) -> None:
         """fallocate(2) that keeps the size, so that the size still says what was written.

@@ -28,7 +28,9 @@ class Store:
         self.path = path
         self.clock = FakeClock()
         self.files = FaultyFiles()
-        self.adapter = ImageStore(str(path), storage_uuid="5" * 32, reserved_bytes=0, clock=self.clock, files=self.files)
+        self.adapter = ImageStore(
+            str(path), storage_uuid="5" * 32, reserved_bytes=0, clock=self.clock, files=self.files
+        )
         self.adapter.probe()
         self.content = put(self.adapter, DATA)
 

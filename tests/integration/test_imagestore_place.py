@@ -12,6 +12,7 @@ import pytest
 from controller import errors
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.backup.imagestore import ImageStore
+from controller.adapters.durable_files import FileCalls
 from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, StorageType
 from tests.fakes.clock import FakeClock
 from tests.fakes.faulty_files import FaultyFiles
@@ -184,6 +185,87 @@ def test_a_partial_that_is_an_object_already_is_never_written_to(store: ImageSto
     os.link(path / "images" / IMAGE / content.image_id, path / "staging" / "t-2.partial")
     store.stage("t-2", keep_bytes=0, size_hint=None).discard()
     assert read_all(store, content.sha256) == DATA
+
+
+@pytest.mark.parametrize("keep_bytes", [0, 5000])
+def test_a_partial_has_one_writer(store: ImageStore, path: Path, keep_bytes: int) -> None:
+    """Two processes on one store: here, two adapters. The second is turned away and changes nothing."""
+    other = store_at(path)
+    staged = store.stage("t-1", keep_bytes=0, size_hint=None)
+    staged.write(memoryview(DATA))
+    staged.sync()
+    for second in (other, store):
+        with pytest.raises(errors.StorageUnavailable, match="is being written by another process"):
+            second.stage("t-1", keep_bytes=keep_bytes, size_hint=None)
+    store.publish(staged, content_of(DATA))
+    assert read_all(store, content_of(DATA).sha256) == DATA
+    other.stage("t-1", keep_bytes=keep_bytes, size_hint=None).discard()
+
+
+def test_a_partial_that_was_let_go_is_another_writer_s(store: ImageStore, path: Path) -> None:
+    staged = store.stage("t-1", keep_bytes=0, size_hint=None)
+    staged.write(memoryview(DATA))
+    staged.sync()
+    staged.close()
+    again = store_at(path).stage("t-1", keep_bytes=len(DATA), size_hint=None)
+    assert again.written_bytes == len(DATA)
+    with pytest.raises(errors.StorageUnavailable, match="is being written"):
+        store.stage("t-1", keep_bytes=len(DATA), size_hint=None)
+    again.discard()
+    store.stage("t-1", keep_bytes=0, size_hint=None).discard()
+    assert list((path / "staging").iterdir()) == []
+
+
+class Intruding(FileCalls):
+    """Right after the object got its name, and before its mode forbids writing, another process wants the partial."""
+
+    def __init__(self) -> None:
+        self.intruder: ImageStore | None = None
+        self.heard: list[str] = []
+
+    def fchmod(self, fd: int, mode: int) -> None:
+        if self.intruder is not None:
+            with pytest.raises(errors.StorageUnavailable) as caught:
+                self.intruder.stage("t-1", keep_bytes=100, size_hint=None)
+            self.heard.append(str(caught.value))
+        super().fchmod(fd, mode)
+
+
+def test_a_partial_is_its_writer_s_until_its_bytes_have_their_name(store: ImageStore, path: Path) -> None:
+    files = Intruding()
+    publishing = ImageStore(str(path), storage_uuid=UUID, reserved_bytes=0, clock=FakeClock(), files=files)
+    staged = publishing.stage("t-1", keep_bytes=0, size_hint=None)
+    staged.write(memoryview(DATA))
+    staged.sync()
+    files.intruder = store
+    publishing.publish(staged, content_of(DATA))
+    assert [text.partition(" is ")[2] for text in files.heard] == ["being written by another process"]
+    assert read_all(store, content_of(DATA).sha256) == DATA
+    assert list((path / "staging").iterdir()) == []
+
+
+def test_a_partial_replaced_before_it_could_be_locked_is_somebody_else_s(path: Path) -> None:
+    """Opened, then removed by its writer, then locked: the lock is on a file that has no name."""
+
+    class Late(FileCalls):
+        def lock(self, fd: int, *, exclusive: bool) -> None:
+            (path / "staging" / "t-1.partial").unlink()
+            super().lock(fd, exclusive=exclusive)
+
+    store_at(path).probe()
+    late = ImageStore(str(path), storage_uuid=UUID, reserved_bytes=0, clock=FakeClock(), files=Late())
+    with pytest.raises(errors.StorageUnavailable, match="is being written"):
+        late.stage("t-1", keep_bytes=0, size_hint=None)
+
+
+def test_a_partial_with_the_mode_of_an_object_is_copied_not_opened_for_writing(store: ImageStore, path: Path) -> None:
+    """A crash in publish, and the object went since: without privileges the file could not be opened for writing."""
+    partial = path / "staging" / "t-1.partial"
+    partial.write_bytes(DATA)
+    partial.chmod(0o444)
+    staged = store.stage("t-1", keep_bytes=100, size_hint=None)
+    assert (staged.written_bytes, stat.S_IMODE(partial.stat().st_mode)) == (100, 0o600)
+    staged.discard()
 
 
 def test_a_staged_file_that_somebody_swapped_is_not_published(store: ImageStore, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An ImageStore: image bytes in a directory on any POSIX file system that has hard links (local, NFS, CephFS).
+"""An ImageStore: image bytes in a directory of a POSIX file system with hard links and locks (local, NFS, CephFS).
 
 What is where, for people with `ls` and `sha256sum`:
 

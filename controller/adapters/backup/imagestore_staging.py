@@ -3,11 +3,15 @@
 A partial has a name (not O_TMPFILE), because it has to be found again after a kill -9. Its size is what was written:
 room for what will come is preallocated beyond the size. A partial that is also an object (a crash in `publish`, between
 giving the final name and dropping the staged one) is never written to: it is copied first.
+
+Whoever has a partial open for writing holds a lock on it until it is closed or discarded, over `publish` too, so that
+no second writer (another process on this store, or another thread) writes into bytes that the first one names.
 """
 
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -191,8 +195,7 @@ class StagingRoom:
         with self._layout.root(f"stage {name}") as root, contextlib.ExitStack() as undo:
             room = undo.enter_context(root.made(layout.STAGING))
             self._require_space(room, size_hint)
-            kept = self._kept_bytes(room, name, keep_bytes)
-            fd = self._opened(room, name, kept)
+            fd, kept = self._opened(room, name, keep_bytes)
             undo.callback(durable_files.close_quietly, self._files, fd)
             if not kept:
                 undo.callback(_remove_quietly, room, name)
@@ -252,33 +255,55 @@ class StagingRoom:
                 f"reservedCapacity is {self._reserved_bytes}"
             )
 
-    def _kept_bytes(self, room: Directory, name: str, keep_bytes: int) -> int:
-        """Make the partial ready to be opened, and return how many of its bytes can be kept (0: there is none)."""
+    def _opened(self, room: Directory, name: str, keep_bytes: int) -> tuple[int, int]:
+        """Open and lock a partial, cut to what is kept; return it and how many bytes that is (0: it is new).
+
+        What is there is locked before anything is done to it.
+        """
         partial = name + layout.PARTIAL_SUFFIX
-        info = room.stat(partial)
-        size = layout.regular_size(info)
-        kept = min(keep_bytes, size or 0)
+        with contextlib.ExitStack() as opened:
+            info = room.stat(partial)
+            is_object = info is not None and _is_object(info)
+            if layout.regular_size(info) is not None:
+                # an object has no writer, and its mode may forbid to open it as one
+                fd = self._open_locked(room, partial, os.O_RDONLY if is_object else os.O_RDWR)
+                opened.callback(durable_files.close_quietly, self._files, fd)
+            kept = self._kept_bytes(room, name, keep_bytes)
+            if kept and not is_object:
+                self._files.ftruncate(fd, kept)
+                opened.pop_all()
+                return fd, kept
+            if not kept:
+                return self._open_locked(room, partial, os.O_RDWR | os.O_CREAT | os.O_EXCL), 0
+            _unshare(self._files, room, partial, kept)
+            return self._open_locked(room, partial, os.O_RDWR), kept
+
+    def _open_locked(self, room: Directory, partial: str, flags: int) -> int:
+        """Open a partial that nobody else has open for writing. Raises StorageUnavailable where somebody has."""
+        with contextlib.ExitStack() as undo:
+            fd = room.open_file(partial, flags)
+            undo.callback(durable_files.close_quietly, self._files, fd)
+            try:
+                self._files.lock(fd, exclusive=bool(flags & os.O_RDWR))
+            except OSError as exc:
+                if exc.errno not in {errno.EAGAIN, errno.EACCES}:
+                    raise
+                raise _being_written(room, partial) from exc
+            there = room.stat(partial)
+            if there is None or not layout.same_file(there, self._files.fstat(fd)):
+                raise _being_written(room, partial)  # whoever held the lock before published, removed or replaced it
+            undo.pop_all()
+            return fd
+
+    def _kept_bytes(self, room: Directory, name: str, keep_bytes: int) -> int:
+        """Return how many bytes of a partial can be kept (0: it is removed); a record that promises more goes."""
+        kept = min(keep_bytes, layout.regular_size(room.stat(name + layout.PARTIAL_SUFFIX)) or 0)
         record = _read_record(room, name)
         if record is not None and record.durable_bytes > kept:
             room.remove(name + layout.RECORD_SUFFIX)  # before the bytes that it promises are cut off
-        if kept == 0 or info is None:
+        if kept == 0:
             remove_partial(room, name)
-            return 0
-        if info.st_nlink > 1:
-            _unshare(self._files, room, partial, kept)
         return kept
-
-    def _opened(self, room: Directory, name: str, kept: int) -> int:
-        partial = name + layout.PARTIAL_SUFFIX
-        if not kept:
-            return room.open_file(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        fd = room.open_file(partial, os.O_RDWR)
-        try:
-            self._files.ftruncate(fd, kept)
-        except OSError:
-            durable_files.close_quietly(self._files, fd)
-            raise
-        return fd
 
 
 def staged_entries(room: Directory) -> dict[str, list[str]]:
@@ -312,6 +337,15 @@ def _removed(room: Directory, entries: list[str]) -> bool:
 def _read_record(room: Directory, name: str) -> ResumeRecord | None:
     text = room.read_small(name + layout.RECORD_SUFFIX)
     return None if text is None else records.read_resume(text)
+
+
+def _is_object(info: os.stat_result) -> bool:
+    """Whether a partial is, or was, an object: it has two names, or the mode of one."""
+    return info.st_nlink > 1 or not info.st_mode & stat.S_IWUSR
+
+
+def _being_written(room: Directory, partial: str) -> errors.StorageUnavailable:
+    return errors.StorageUnavailable(f"{room.path}/{partial} is being written by another process")
 
 
 def _remove_quietly(room: Directory, name: str) -> None:
