@@ -1,10 +1,12 @@
 """Who gets the next slot: first come first served within a namespace, namespaces in turn.
 
-Pure data, no locks: the owner serialises. A namespace with 500 waiting entries delays another one by at most one slot.
+Pure data, no locks: the owner serialises. A namespace with 500 waiting entries delays another one by at most one slot,
+and one whose sources never end cannot have all slots: of several, one is always left to the others.
 """
 
+import sys
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 
@@ -17,9 +19,15 @@ class _Lane:
 
 
 class FairQueue:
-    """Keys waiting for a slot. Each key waits at most once."""
+    """Keys waiting for one of `slots`. Each key waits at most once.
 
-    def __init__(self) -> None:
+    Whoever was taken holds a slot of its namespace until `give_back`. Without `slots` nobody is at a bound.
+    """
+
+    def __init__(self, slots: int | None = None) -> None:
+        self._bound = sys.maxsize if slots is None else max(1, slots - 1)
+        self._held: Counter[str] = Counter()
+        """Slots by namespace; those without are not in."""
         self._lanes: dict[str, _Lane] = {}
         self._turns: deque[str] = deque()
         """Namespaces with entries; the first one is next."""
@@ -47,10 +55,15 @@ class FairQueue:
         self._where[key] = (namespace, ticket)
 
     def take(self) -> str | None:
-        """Remove and return the key whose turn it is, None where nobody waits."""
-        if not self._turns:
+        """Remove and return the key whose turn it is, None where nobody waits who may have one more slot.
+
+        A namespace that holds as many as it may is passed over and keeps its turn. The owner has a slot free.
+        """
+        namespace = next((name for name in self._turns if self._held[name] < self._bound), None)
+        if namespace is None:
             return None
-        namespace = self._turns.popleft()
+        self._turns.remove(namespace)
+        self._held[namespace] += 1
         lane = self._lanes[namespace]
         key = lane.keys.pop(lane.tickets.pop(0))
         del self._where[key]
@@ -59,6 +72,18 @@ class FairQueue:
         else:
             del self._lanes[namespace]
         return key
+
+    def give_back(self, namespace: str) -> None:
+        """Say that one of the namespace's slots is free again."""
+        self._held[namespace] -= 1
+        if not self._held[namespace]:
+            del self._held[namespace]
+
+    def clear(self) -> None:
+        """Forget everybody who waits; slots stay held."""
+        self._lanes.clear()
+        self._turns.clear()
+        self._where.clear()
 
     def remove(self, key: str) -> bool:
         """Take `key` out of the line; return whether it was in."""
@@ -77,6 +102,7 @@ class FairQueue:
     def position(self, key: str) -> int | None:
         """Return how many takes it is until `key` comes out (1: the next one), None where it does not wait.
 
+        As if no namespace were at its bound when its turn comes. While one is, those behind it come out earlier.
         Costs one step per waiting namespace, not per waiting key.
         """
         place = self._where.get(key)

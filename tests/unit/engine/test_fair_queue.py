@@ -1,6 +1,7 @@
 """The line before the slots: order, fairness, and the place that is told."""
 
 import itertools
+from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +12,8 @@ NAMESPACES = st.sampled_from(["a", "b", "c"])
 ARRIVALS = st.lists(NAMESPACES, max_size=30)
 
 
-def _filled(arrivals: list[str]) -> FairQueue:
-    queue = FairQueue()
+def _filled(arrivals: list[str], slots: int = 4) -> FairQueue:
+    queue = FairQueue(slots)
     for number, namespace in enumerate(arrivals):
         queue.put(namespace, f"{namespace}-{number}")
     return queue
@@ -22,6 +23,7 @@ def _drain(queue: FairQueue) -> list[str]:
     taken = []
     while (key := queue.take()) is not None:
         taken.append(key)
+        queue.give_back(key.split("-")[0])
     return taken
 
 
@@ -62,7 +64,8 @@ def test_the_told_position_is_the_order_in_which_keys_come_out(
     """Whatever left before, in whatever way."""
     queue = _filled(arrivals)
     for _ in range(takes):
-        queue.take()
+        if (key := queue.take()) is not None:
+            queue.give_back(key.split("-")[0])
     for number in removals:
         if number < len(arrivals):
             queue.remove(f"{arrivals[number]}-{number}")
@@ -79,7 +82,69 @@ def test_a_key_waits_once_and_keeps_its_place() -> None:
 
 
 def test_what_does_not_wait_has_no_position_and_cannot_be_removed() -> None:
-    queue = FairQueue()
+    queue = FairQueue(1)
     assert queue.position("a") is None
     assert not queue.remove("a")
+    assert queue.take() is None
+
+
+@given(slots=st.integers(1, 6), steps=st.lists(st.tuples(st.booleans(), NAMESPACES), max_size=80))
+def test_one_namespace_never_has_the_last_of_several_slots(slots: int, steps: list[tuple[bool, str]]) -> None:
+    """Whoever comes and goes: it holds one less at most, and who holds none gets the one it left as soon as it is free.
+
+    A step is an arrival in the namespace, or the end of one of its transfers; free slots are filled at once.
+    """
+    queue, bound = FairQueue(slots), max(1, slots - 1)
+    waiting, held, served = Counter[str](), Counter[str](), dict.fromkeys("abc", 0)
+    for number, (arrives, namespace) in enumerate(steps):
+        if arrives:
+            queue.put(namespace, f"{namespace}-{number}")
+            served[namespace] *= waiting[namespace] > 0
+            waiting[namespace] += 1
+        elif held[namespace]:
+            queue.give_back(namespace)
+            held[namespace] -= 1
+        while held.total() < slots and (key := queue.take()) is not None:
+            taken = key.split("-")[0]
+            waiting[taken] -= 1
+            held[taken] += 1
+            for name in "abc":
+                served[name] = 0 if name == taken else served[name] + 1
+        assert max(held.values(), default=0) <= bound
+        for name in "abc":
+            if waiting[name] and held[name] < bound:
+                assert held.total() == slots, "a slot is free, and somebody waits who may have it"
+                assert served[name] <= 2, "the others were each served once in between"
+        assert len(queue) == waiting.total()
+
+
+@given(arrivals=ARRIVALS, slots=st.integers(2, 6))
+def test_slots_that_are_never_given_back_hold_up_nobody_else(arrivals: list[str], slots: int) -> None:
+    """The stuck namespace has all it may have; the others come out by the last slot, no later than they were told."""
+    queue = _filled(["stuck"] * 20, slots)
+    assert [queue.take() for _ in range(slots)] == [f"stuck-{number}" for number in range(slots - 1)] + [None]
+    for number, namespace in enumerate(arrivals):
+        queue.put(namespace, f"{namespace}-{number}")
+    told = [queue.position(f"{namespace}-{number}") or 0 for number, namespace in enumerate(arrivals)]
+    taken = _drain(queue)
+    assert len(taken) == len(arrivals)
+    places = [taken.index(f"{namespace}-{number}") + 1 for number, namespace in enumerate(arrivals)]
+    assert all(place <= expected for place, expected in zip(places, told, strict=True))
+
+
+def test_who_is_passed_over_keeps_its_turn() -> None:
+    queue = _filled(["a", "a", "b", "b"], 2)
+    assert [queue.take(), queue.take(), queue.take()] == ["a-0", "b-2", None]
+    queue.give_back("b")
+    assert queue.take() == "b-3"
+    queue.give_back("a")
+    assert queue.take() == "a-1"
+
+
+def test_clearing_forgets_those_who_wait_also_those_that_could_not_be_taken() -> None:
+    queue = _filled(["a", "a"], 2)
+    queue.take()
+    queue.clear()
+    assert (len(queue), queue.position("a-1"), "a-1" in queue) == (0, None, False)
+    queue.give_back("a")
     assert queue.take() is None
