@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import stat
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, S
 from tests.fakes.clock import FakeClock
 from tests.fakes.faulty_files import FaultyFiles
 from tests.fakes.memory_directory import memory_directory
-from tests.fakes.stored_bytes import IMAGE, content_of, publish, put, read_all, ref_of
+from tests.fakes.stored_bytes import IMAGE, OTHER_IMAGE, content_of, publish, put, read_all, ref_of
 
 UUID = "5" * 32
 DATA = b"image" * 1000
@@ -314,6 +315,34 @@ def test_the_factory_builds_one_adapter_per_storage_without_touching_anything(tm
     moved = BackupStorageSpec(StorageType.IMAGE_STORE, ImageStoreSpec(str(tmp_path / "other")))
     assert factory(UUID, moved) is not adapter
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_spec_shares_the_locks_and_the_bytes_that_await_their_claim(tmp_path: Path) -> None:
+    """A transfer goes on with the adapter that it began with, while others get one of the new spec."""
+    factory = BackupStorages(FakeClock())
+    place = ImageStoreSpec(str(tmp_path / "store"))
+    before = factory(UUID, BackupStorageSpec(StorageType.IMAGE_STORE, place, reserved_capacity_bytes=0))
+    after = factory(UUID, BackupStorageSpec(StorageType.IMAGE_STORE, place, reserved_capacity_bytes=1))
+    assert after is not before
+    before.probe()
+    content = publish(before, DATA)
+    after.unlink(OTHER_IMAGE, content.sha256)
+    before.link(IMAGE, ref_of(content))
+    assert [ref.intact for ref in after.refs(IMAGE)] == [True]
+    assert isinstance(before, ImageStore)
+    assert isinstance(after, ImageStore)
+    done = threading.Event()
+
+    def drop() -> None:
+        after.unlink(IMAGE, content.sha256)
+        done.set()
+
+    dropping = threading.Thread(target=drop)
+    with before._layout.lock(content.sha256):  # held as by an operation under way
+        dropping.start()
+        assert not done.wait(0.1)
+    dropping.join(10)
+    assert done.is_set()
 
 
 def test_a_sweep_leaves_what_is_young_and_what_is_not_ours(path: Path) -> None:

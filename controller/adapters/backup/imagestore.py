@@ -52,7 +52,7 @@ _UNCLAIMED_GRACE_S = 600.0
 
 
 class ImageStore:
-    """An AuditedStorage (see ports). Any thread may call it; build one per store and process, as it holds the locks."""
+    """An AuditedStorage (see ports). Any thread may call it; those of one store in a process share one `held`."""
 
     def __init__(
         self,
@@ -62,14 +62,16 @@ class ImageStore:
         reserved_bytes: int,
         clock: ports.Clock,
         files: FileCalls | None = None,
+        held: layout.Held | None = None,
     ) -> None:
+        held = held or layout.Held()
         self._files = files or FileCalls()
         self._clock = clock
-        self._layout = layout.Layout(path, storage_uuid, self._files)
+        self._layout = layout.Layout(path, storage_uuid, self._files, held)
         self._staging = StagingRoom(self._layout, clock, reserved_bytes=reserved_bytes)
         self._audit = Auditor(self._layout, self._staging, clock)
         self._repair = Repairer(self._layout, self._staging, self._audit)
-        self._awaiting_claim: dict[str, float] = {}
+        self._awaiting_claim = held.awaiting_claim
 
     def probe(self, *, create: bool = True) -> Capacity:
         """Check by doing: write, sync, hard-link and remove a small file; see ports."""

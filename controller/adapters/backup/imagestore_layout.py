@@ -31,14 +31,23 @@ _FRESH_ENTRIES = frozenset({"lost+found"})
 """What may lie in a directory without a marker: what mkfs puts there."""
 
 
+class Held:
+    """What the adapters of one store share within a process, whatever each was built with."""
+
+    def __init__(self) -> None:
+        self.locks = tuple(threading.RLock() for _ in range(64))
+        self.awaiting_claim: dict[str, float] = {}
+        """Hex sha256 of bytes published and not claimed yet: monotonic seconds until when they wait."""
+
+
 class Layout:
     """The directories of one store, opened anew for every operation, so that a mount may come and go."""
 
-    def __init__(self, path: str, storage_uuid: str, files: FileCalls) -> None:
+    def __init__(self, path: str, storage_uuid: str, files: FileCalls, held: Held) -> None:
         self.path = path
         self.storage_uuid = storage_uuid
         self.files = files
-        self._locks = tuple(threading.RLock() for _ in range(64))
+        self._locks = held.locks
         self._checked: tuple[int, ...] | None = None
 
     def lock(self, sha256: Digest) -> threading.RLock:
