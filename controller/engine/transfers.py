@@ -12,7 +12,7 @@ from controller.engine.berths import StorageOpener
 from controller.engine.fair_queue import FairQueue
 from controller.engine.limits import PassLimits
 from controller.model.transfer import Broken, Failure, Placed, Queued, Running, TransferRequest, TransferState
-from controller.ports import Clock, Secrets, Source
+from controller.ports import Clock, Secrets, SignatureVerifier, Source
 from controller.reasons import Reason
 
 log = structlog.get_logger()
@@ -33,8 +33,9 @@ class _Job:
 class EmbeddedTransfers:
     """Implements `ports.Transfers`. `on_change(key, owners)` is called when a transfer starts running and when it ends.
 
-    Threads start with the first work, at most `concurrency` of them. A released transfer that still runs is no longer
-    told of; the same key started again waits for it to end, so that a partial never has two writers.
+    Threads start with the first work, at most `concurrency` of them; one namespace never has the last of several. A
+    released transfer that still runs is no longer told of; the same key started again waits for it to end, so that a
+    partial never has two writers.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class EmbeddedTransfers:
         concurrency: int,
         pace: PassLimits | None = None,
         secrets: Secrets | None = None,
+        verifier: SignatureVerifier | None = None,
     ) -> None:
         self._source = source
         self._storages = storages
@@ -55,11 +57,12 @@ class EmbeddedTransfers:
         self._concurrency = concurrency
         self._pace = pace or PassLimits()
         self._secrets = secrets
+        self._verifier = verifier
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._jobs: dict[str, _Job] = {}
         self._owned: defaultdict[str, set[str]] = defaultdict(set)
-        self._queue = FairQueue()
+        self._queue = FairQueue(concurrency)
         self._running: dict[str, _Job] = {}
         """By key, released ones included until their thread is done."""
         self._threads: list[threading.Thread] = []
@@ -119,8 +122,7 @@ class EmbeddedTransfers:
         """Stop everything, resumable, and wait at most so many seconds; return whether all threads ended."""
         with self._lock:
             self._closing = True
-            while self._queue.take() is not None:
-                pass
+            self._queue.clear()
             for job in self._running.values():
                 job.stop.set()
             self._work.notify_all()
@@ -165,7 +167,15 @@ class EmbeddedTransfers:
         began = self._clock.monotonic()
         try:
             state = one_pass.run(
-                job.request, self._source, self._storages, self._clock, job.stop, report, self._pace, self._secrets
+                job.request,
+                self._source,
+                self._storages,
+                self._clock,
+                job.stop,
+                report,
+                self._pace,
+                self._secrets,
+                self._verifier,
             )
         except Exception as error:  # the edge: a bug in one transfer must not take the pool with it
             log.exception("transfer.crashed", key=key, url=url)
@@ -189,6 +199,7 @@ class EmbeddedTransfers:
             if not job.stop.is_set():
                 job.state = state
             del self._running[key]
+            self._queue.give_back(job.request.namespace)
             successor = self._jobs.get(key)
             if successor is not None and successor is not job and not self._closing:
                 self._enqueue(successor.request)

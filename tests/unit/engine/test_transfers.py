@@ -181,7 +181,7 @@ def test_as_many_run_at_once_as_allowed_and_no_more() -> None:
     source = ScriptedSource(IMAGE, on_read=gate)
     with pool(source, concurrency=3) as (transfers, changes):
         for number in range(5):
-            transfers.start(world.request(key=f"get-{number}"), "one")
+            transfers.start(world.request(key=f"get-{number}", namespace="ab"[number % 2]), "one")
         for _ in range(3):
             gate.wait_for_one()
         states: list[TransferState | None] = [transfers.state(f"get-{number}") for number in range(5)]
@@ -189,6 +189,25 @@ def test_as_many_run_at_once_as_allowed_and_no_more() -> None:
         gate.opened.set()
         for number in range(5):
             changes.until(ended(transfers, f"get-{number}"))
+
+
+def test_a_namespace_whose_sources_hang_leaves_a_slot_to_the_others() -> None:
+    gate = Gatekeeper()
+    source = ScriptedSource(IMAGE, on_read=gate)
+    with pool(source, concurrency=4) as (transfers, changes):
+        for number in range(8):
+            transfers.start(world.request(key=f"slow-{number}", namespace="slow"), "slow")
+        for _ in range(3):
+            gate.wait_for_one()
+        source.on_read = lambda _: None
+        for number in range(3):
+            transfers.start(world.request(key=f"quick-{number}", namespace="quick"), "quick")
+        changes.until(ended(transfers, "quick-2"))
+        states = [type(transfers.state(f"slow-{number}")) for number in range(8)]
+        assert states == [Running] * 3 + [Queued] * 5
+        for number in range(8):
+            transfers.release(f"slow-{number}", "slow")
+        gate.opened.set()
 
 
 def test_closing_stops_what_runs_forgets_the_line_and_keeps_what_was_fetched() -> None:
