@@ -23,6 +23,7 @@ Transient means: may succeed without a change of the spec. Terminal means: canno
         ├── SourceChanged          other bytes than those pinned for this revision
         ├── ProtocolError          the server breaks HTTP in a way that trying again does not mend
         ├── ChecksumMismatch       the bytes are not the promised ones (tried twice, as mirrors flip)
+        ├── SignatureInvalid       a checksum list is not signed by a good key of those that it must be
         ├── FormatRejected         not an image, not the declared one, or an unsafe one; of a checksum list: not one
         ├── PolicyDenied       5   the source policy refuses the address, the path or the redirect
         ├── TooLarge               more bytes, or more virtual bytes, than maxSize
@@ -165,6 +166,12 @@ class ChecksumMismatch(TerminalError):
     """The bytes are not the promised ones; the message shows expected and got."""
 
     reason = Reason.CHECKSUM_MISMATCH
+
+
+class SignatureInvalid(TerminalError):
+    """No good signature: another key's, a revoked or expired one's, or of another file; the message says which."""
+
+    reason = Reason.SIGNATURE_INVALID
 
 
 class FormatRejected(TerminalError):

@@ -3,7 +3,7 @@
 Every method may be called from any thread unless it says otherwise. Every method raises only `controller.errors`.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -135,6 +135,30 @@ class Secrets(Protocol):
 
         Raises:
             DependencyNotReady: there is none of this name, or it cannot be read; says why, without a value of it.
+
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A good signature: the text that it is of, and who made it."""
+
+    text: bytes
+    fingerprint: str
+    expired_at: datetime | None
+    """Since when the key has expired; the signature was made before."""
+
+
+class SignatureVerifier(Protocol):
+    """Judges OpenPGP signatures by the keys that it is given; never asks anybody for another."""
+
+    def verify(self, data: bytes, signature: bytes | None, keys: Sequence[bytes]) -> Verified:
+        """Judge a detached signature of `data`, or, where it is None, a clear-signed `data`.
+
+        Raises:
+            SignatureInvalid: none is good; says which key, and whether it is unknown, revoked, or had expired.
+            DependencyNotReady: one of `keys` is no certificate.
 
         """
         ...

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     SOURCE_CHANGED = "SourceChanged"
     PROTOCOL_ERROR = "ProtocolError"
     CHECKSUM_MISMATCH = "ChecksumMismatch"
+    SIGNATURE_INVALID = "SignatureInvalid"
     FORMAT_REJECTED = "FormatRejected"
     POLICY_DENIED = "PolicyDenied"
     TOO_LARGE = "TooLarge"

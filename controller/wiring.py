@@ -12,6 +12,7 @@ from controller.adapters.backup.confined import ConfinedStorages
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.backup.rehearsed import RehearsedStorages
 from controller.adapters.clock import SystemClock
+from controller.adapters.openpgp import OpenPgp
 from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.file import FileSource
 from controller.adapters.sources.http import HttpSource
@@ -54,7 +55,13 @@ class Built:
 
         def transfers(on_change: Callable[[str, frozenset[str]], None]) -> EmbeddedTransfers:
             self._transfers = EmbeddedTransfers(
-                source, factory, clock, on_change, concurrency=settings.transfer.concurrency, secrets=secrets
+                source,
+                factory,
+                clock,
+                on_change,
+                concurrency=settings.transfer.concurrency,
+                secrets=secrets,
+                verifier=OpenPgp(clock),
             )
             return self._transfers
 

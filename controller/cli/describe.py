@@ -139,8 +139,8 @@ def _redacted(spec: Mapping[str, Any]) -> dict[str, Any]:
     shown = dict(spec)
     if "url" in shown:
         shown["url"] = SourceUrl.parse(shown["url"]).redacted
-    if "checksumFrom" in shown:
-        shown["checksumFrom"] = _redacted(shown["checksumFrom"])
+    for name in shown.keys() & {"checksumFrom", "signature"}:
+        shown[name] = _redacted(shown[name])
     return shown
 
 

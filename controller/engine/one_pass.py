@@ -25,7 +25,7 @@ from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content
 from controller.model.secret import Credentials
 from controller.model.transfer import Broken, Placed, ResumeRecord, Running, TransferRequest, Validator
-from controller.ports import Clock, Secrets, Source, StagedFile, StopToken
+from controller.ports import Clock, Secrets, SignatureVerifier, Source, StagedFile, StopToken
 
 log = structlog.get_logger()
 
@@ -39,9 +39,10 @@ def run(
     report: Callable[[Running], None],
     pace: PassLimits | None = None,
     secrets: Secrets | None = None,
+    verifier: SignatureVerifier | None = None,
 ) -> Placed | Broken:
     """Transfer once. Errors of `controller.errors` end in Broken; anything else is a bug and is raised, cleaned up."""
-    one = OnePass(request, source, storages, clock, stop, report, pace or PassLimits(), secrets)
+    one = OnePass(request, source, storages, clock, stop, report, pace or PassLimits(), secrets, verifier)
     try:
         return one.scrubbed(one.place())
     except errors.GoldmasterError as error:
@@ -63,8 +64,10 @@ class OnePass:
         report: Callable[[Running], None],
         pace: PassLimits,
         secrets: Secrets | None = None,
+        verifier: SignatureVerifier | None = None,
     ) -> None:
         self._secrets = secrets
+        self._verifier = verifier
         self._credentials: Credentials | None = None
         self._request = request
         self._source = source
@@ -116,14 +119,14 @@ class OnePass:
         request = self._request
         if request.checksum_from is None:
             return None
-        asked = checksum_lists.ask(
-            request.checksum_from, request.url, request.timeouts, self._source, self._patience, self._credentials
+        lists = checksum_lists.ChecksumLists(
+            self._source, self._patience, self._credentials, self._secrets, self._verifier
         )
-        self._expected = asked
-        self._proof = f"checksum list {asked.algorithm}"
-        if not asked.algorithm.identifies:
+        listed = lists.ask(request.checksum_from, request)
+        self._expected, self._proof = listed.digest, listed.proof
+        if not listed.digest.algorithm.identifies:
             return None
-        return next((content for content in request.known if asked in content.source_digests), None)
+        return next((content for content in request.known if listed.digest in content.source_digests), None)
 
     def _open(self) -> Intake:
         request = self._request

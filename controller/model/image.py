@@ -117,11 +117,21 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedBy:
+    """The OpenPGP signature of a list. `url` is the list's own where that is clear-signed."""
+
+    url: SourceUrl
+    key_ref: str
+    """Name of a Secret with certificates."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChecksumFrom:
     """A publisher's checksum list. `entry` None: the line of the url's last segment."""
 
     url: SourceUrl
     entry: str | None = None
+    signature: SignedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from controller.model.image import (
     RefStatus,
     RetryPolicy,
     Revision,
+    SignedBy,
     State,
     Timeouts,
 )
@@ -126,9 +127,24 @@ def parse_image_spec(value: object) -> ImageSpec:
 def _checksum_from(fields: Fields | None) -> ChecksumFrom | None:
     if fields is None:
         return None
-    wanted = ChecksumFrom(url=fields.need("url", fields.parsed("url", SourceUrl.parse)), entry=fields.text("entry"))
+    wanted = ChecksumFrom(
+        url=fields.need("url", fields.parsed("url", SourceUrl.parse)),
+        entry=fields.text("entry"),
+        signature=_signature(fields.child("signature")),
+    )
     fields.reject_unknown()
     return wanted
+
+
+def _signature(fields: Fields | None) -> SignedBy | None:
+    if fields is None:
+        return None
+    signed = SignedBy(
+        url=fields.need("url", fields.parsed("url", SourceUrl.parse)),
+        key_ref=fields.need("keyRef", _secret_ref(fields.child("keyRef"))),
+    )
+    fields.reject_unknown()
+    return signed
 
 
 def _secret_ref(fields: Fields | None) -> str | None:

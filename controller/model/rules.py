@@ -84,6 +84,7 @@ RULES: dict[Kind, tuple[Rule, ...]] = {
         ),
         Rule(("spec", "url"), "a file URL has no .. in it", _climbs_no_path),
         Rule(("spec", "checksumFrom", "url"), "a file URL has no .. in it", _climbs_no_path),
+        Rule(("spec", "checksumFrom", "signature", "url"), "a file URL has no .. in it", _climbs_no_path),
         Rule(("spec", "checksumFrom", "entry"), 'must not hold "." or ".." segments', _climbs_nowhere),
         Rule(("spec", "expungeAfter"), "must be from 1s to 8760h", _within("1s", "8760h")),
         Rule(("spec", "retry"), "initialBackoff is at most maxBackoff", _backoff_grows, ("initialBackoff",)),

@@ -15,6 +15,8 @@ from controller import errors
 from controller.model.url import SourceUrl
 
 SOURCE_TYPE = "goldmaster.dev/source"
+KEYS_TYPE = "goldmaster.dev/keys"
+"""Of a Secret whose values are OpenPGP certificates, armored or not."""
 MIN_HIDDEN = 4
 """Characters of a value that is worth hiding in what others say: shorter ones are in every second word."""
 _HEADER = "header."

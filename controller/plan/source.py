@@ -25,7 +25,11 @@ def source_id(url: SourceUrl, listed: ChecksumFrom | None = None) -> str:
 
 
 def _list_parts(listed: ChecksumFrom | None) -> tuple[str, ...]:
-    return () if listed is None else ("checksumFrom", listed.url.text, listed.entry or "")
+    if listed is None:
+        return ()
+    signed = listed.signature
+    parts = ("checksumFrom", listed.url.text, listed.entry or "")
+    return parts if signed is None else (*parts, "signature", signed.url.text, signed.key_ref)
 
 
 def derive_uuid(instance: uuid.UUID, key: Key) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from pysequoia import SignatureMode, Tsk, sign
 
 from tests.integration.test_cli import Shell
 
@@ -38,6 +39,32 @@ def test_an_image_is_proven_by_its_publishers_list(shell: Shell) -> None:
     assert "by checksum list sha512 at" in shell.out
 
 
+def test_an_image_is_proven_by_a_signed_list(shell: Shell) -> None:
+    """A bad signature stalls it, a good one makes it Ready, and the key comes from --secrets."""
+    key, other = Tsk.generate("publisher"), Tsk.generate("somebody else")
+    sums, beside = shell.sources / "SHA256SUMS", shell.sources / "SHA256SUMS.gpg"
+    signature = {"url": str(beside), "keyRef": {"name": "keys"}}
+    data = shell.image("a.raw", 1, {"checksumFrom": {"url": str(sums), "signature": signature}})
+    sums.write_text(f"{hashlib.sha256(data).hexdigest()}  a.raw\n")
+    secrets = shell.root / "secrets"
+    secrets.mkdir(mode=0o700)
+    document = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keys"},
+        "type": "goldmaster.dev/keys",
+        "stringData": {"publisher": str(key.extract_certificate())},
+    }
+    (secrets / "keys.json").write_text(json.dumps(document))
+    (secrets / "keys.json").chmod(0o600)
+    beside.write_bytes(sign(other.signer(), sums.read_bytes(), mode=SignatureMode.DETACHED))
+    assert shell.apply("--secrets", str(secrets)) == 4
+    assert f"SignatureInvalid: the signature file://{beside}: it was made by the key " in shell.err
+    beside.write_bytes(sign(key.signer(), sums.read_bytes(), mode=SignatureMode.DETACHED))
+    assert shell.apply("--secrets", str(secrets)) == 0
+    assert status(shell, "a.raw")["current"]["proof"] == "signed list sha256"  # type: ignore[index]
+
+
 def test_another_list_with_the_same_digest_costs_no_download(shell: Shell) -> None:
     """The source is gone by then, so that nothing but the list could have been read."""
     data = shell.image("a.raw", 1)
@@ -50,8 +77,10 @@ def test_another_list_with_the_same_digest_costs_no_download(shell: Shell) -> No
 
 
 def test_describe_shows_no_query_of_a_list(shell: Shell) -> None:
-    shell.manifest("a", url="http://127.0.0.1:1/a?k=hunter2", checksumFrom={"url": "http://127.0.0.1:1/S?k=hunter3"})
-    assert shell.apply() == 5
+    signature = {"url": "http://127.0.0.1:1/S.gpg?k=hunter4", "keyRef": {"name": "keys"}}
+    listed = {"url": "http://127.0.0.1:1/S?k=hunter3", "signature": signature}
+    shell.manifest("a", url="http://127.0.0.1:1/a?k=hunter2", checksumFrom=listed)
+    assert shell.apply("--timeout", "1s") == 4
     assert "hunter" not in shell.out + shell.err
     assert shell("describe", "image", "a") == 0
     assert "url:" in shell.out

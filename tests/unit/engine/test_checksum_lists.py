@@ -2,17 +2,22 @@
 
 import hashlib
 import random
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from controller import errors
 from controller.engine import one_pass
 from controller.model.digest import Digest
-from controller.model.image import ChecksumFrom, Content, Format
+from controller.model.image import ChecksumFrom, Content, Format, SignedBy
+from controller.model.secret import KEYS_TYPE, Secret
 from controller.model.transfer import Broken, Placed
 from controller.model.url import SourceUrl
+from controller.ports import Secrets, SignatureVerifier, Verified
 from controller.reasons import Reason
+from tests.fakes.secrets import FakeSecrets, secret
 from tests.fakes.source import FakeSource
 from tests.unit.engine import transfer_world as world
 from tests.unit.engine.transfer_world import KIB, Storages
@@ -35,10 +40,27 @@ def source_with(text: str | None) -> FakeSource:
 
 
 def run(
-    source: FakeSource, storages: Storages, *, entry: str | None = None, known: tuple[Content, ...] = ()
+    source: FakeSource,
+    storages: Storages,
+    *,
+    entry: str | None = None,
+    known: tuple[Content, ...] = (),
+    signed: SignedBy | None = None,
+    secrets: Secrets | None = None,
+    verifier: SignatureVerifier | None = None,
 ) -> Placed | Broken:
-    request = replace(world.request("a", "b"), checksum_from=ChecksumFrom(LIST, entry), known=known)
-    result = one_pass.run(request, source, storages, world.RealClock(), world.NEVER, lambda _: None, world.PACE)
+    request = replace(world.request("a", "b"), checksum_from=ChecksumFrom(LIST, entry, signed), known=known)
+    result = one_pass.run(
+        request,
+        source,
+        storages,
+        world.RealClock(),
+        world.NEVER,
+        lambda _: None,
+        world.PACE,
+        secrets,
+        verifier,
+    )
     assert source.open_bodies == 0
     assert not any(storages.leftovers().values())
     return result
@@ -139,3 +161,83 @@ def test_a_known_content_is_fetched_again_where_the_list_has_only_an_md5() -> No
     result = run(source, world.storages("a", "b"), known=(content_of(IMAGE),))
     assert isinstance(result, Placed), result
     assert result.fetched_bytes == len(IMAGE)
+
+
+# --- signatures -----------------------------------------------------------------------------------------------------
+
+SIGNATURE = SourceUrl.parse("https://images.example/SHA256SUMS.gpg?sig=hunter2")
+KEYS = Secret("default", "keys", KEYS_TYPE, {"b": b"key-b", "a": b"key-a"})
+
+
+class FakeVerifier:
+    """Takes a signature that says `good` for one, and a list as clear-signed where it begins so."""
+
+    def __init__(self, expired_at: datetime | None = None) -> None:
+        self.asked: list[tuple[bytes, bytes | None, tuple[bytes, ...]]] = []
+        self.expired_at = expired_at
+
+    def verify(self, data: bytes, signature: bytes | None, keys: Sequence[bytes]) -> Verified:
+        self.asked.append((data, signature, tuple(keys)))
+        if signature not in {None, b"good"}:
+            raise errors.SignatureInvalid("it was made by the key 00, which keyRef does not hold")
+        return Verified(data.removeprefix(b"signed:"), "00", self.expired_at)
+
+
+def signed_by(url: SourceUrl = SIGNATURE) -> SignedBy:
+    return SignedBy(url, "keys")
+
+
+def test_a_signed_list_is_proof_of_another_kind() -> None:
+    text = f"{digest('sha256').hex}  golden.img\n"
+    source, verifier = source_with(text), FakeVerifier()
+    source.put(SIGNATURE, b"good")
+    result = run(source, world.storages("a", "b"), signed=signed_by(), secrets=FakeSecrets(KEYS), verifier=verifier)
+    assert isinstance(result, Placed), result
+    assert result.proof == "signed list sha256"
+    assert verifier.asked == [(text.encode(), b"good", (b"key-a", b"key-b"))]
+    assert [request.url for request in source.asked] == [LIST, SIGNATURE, URL]
+
+
+def test_a_key_that_has_expired_since_is_told() -> None:
+    source, verifier = (
+        source_with(f"{digest('sha256').hex}  golden.img\n"),
+        FakeVerifier(datetime(2024, 1, 31, tzinfo=UTC)),
+    )
+    source.put(SIGNATURE, b"good")
+    result = run(source, world.storages("a", "b"), signed=signed_by(), secrets=FakeSecrets(KEYS), verifier=verifier)
+    assert isinstance(result, Placed), result
+    assert result.proof == "signed list sha256, by a key that expired on 2024-01-31"
+
+
+def test_of_a_clear_signed_list_only_what_is_signed_counts() -> None:
+    source, verifier = source_with(f"signed:{digest('sha256').hex}  golden.img\n"), FakeVerifier()
+    result = run(source, world.storages("a", "b"), signed=signed_by(LIST), secrets=FakeSecrets(KEYS), verifier=verifier)
+    assert isinstance(result, Placed), result
+    assert verifier.asked[0][1] is None
+    assert [request.url for request in source.asked] == [LIST, URL], "the list is asked once"
+
+
+@pytest.mark.parametrize(
+    ("signature", "keys", "reason", "said"),
+    [
+        (b"bad", KEYS, Reason.SIGNATURE_INVALID, "the signature https://images.example/SHA256SUMS.gpg: it was made by"),
+        (None, KEYS, Reason.SOURCE_NOT_FOUND, "the signature https://images.example/SHA256SUMS.gpg: "),
+        (b"good", None, Reason.DEPENDENCY_NOT_READY, "Secret default/keys is not there"),
+        (b"good", replace(secret(token="t"), name="keys"), Reason.POLICY_DENIED, "is not of type goldmaster.dev/keys"),
+        (b"good", replace(KEYS, data={}), Reason.DEPENDENCY_NOT_READY, "holds no key"),
+    ],
+    ids=["bad", "absent", "no secret", "another secret", "empty secret"],
+)
+def test_without_a_good_signature_no_byte_of_the_image_is_asked_for(
+    signature: bytes | None, keys: Secret | None, reason: Reason, said: str
+) -> None:
+    source, storages = source_with(f"{digest('sha256').hex}  golden.img\n"), world.storages("a", "b")
+    if signature is not None:
+        source.put(SIGNATURE, signature)
+    secrets = FakeSecrets(*([keys] if keys else []))
+    result = run(source, storages, signed=signed_by(), secrets=secrets, verifier=FakeVerifier())
+    assert isinstance(result, Broken)
+    assert (result.failure.reason, result.failure.terminal) == (reason, reason is not Reason.DEPENDENCY_NOT_READY)
+    assert said in result.failure.message
+    assert "hunter2" not in result.failure.message
+    assert URL not in [request.url for request in source.asked]

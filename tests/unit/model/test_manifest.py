@@ -32,6 +32,7 @@ from controller.model.image import (
     RefStatus,
     RetryPolicy,
     Revision,
+    SignedBy,
     State,
     Timeouts,
 )
@@ -41,6 +42,7 @@ from controller.reasons import Reason
 from tests.unit.model.documents import image, openapi, storage
 
 UUID = "fccc12fee6a411d68c42763ded705630"
+SIGNATURE = {"url": "https://h.example/SHA256SUMS.gpg", "keyRef": {"name": "keys"}}
 FULL_SPEC: dict[str, Any] = {
     "url": "https://h.example/a.qcow2",
     "displayName": "Debian",
@@ -56,7 +58,7 @@ FULL_SPEC: dict[str, Any] = {
     "state": "Disabled",
     "uuid": UUID,
     "checksum": "md5:D41D8CD98F00B204E9800998ECF8427E",
-    "checksumFrom": {"url": "https://h.example/SHA256SUMS", "entry": "b.qcow2"},
+    "checksumFrom": {"url": "https://h.example/SHA256SUMS", "entry": "b.qcow2", "signature": SIGNATURE},
     "secretRef": {"name": "mirror"},
     "backupStorages": ["a", "b"],
     "suspend": True,
@@ -85,7 +87,11 @@ def test_every_field_of_an_image_is_read() -> None:
         state=State.DISABLED,
         uuid=UUID,
         checksum=Digest(Algorithm.MD5, "d41d8cd98f00b204e9800998ecf8427e"),
-        checksum_from=ChecksumFrom(SourceUrl.parse("https://h.example/SHA256SUMS"), "b.qcow2"),
+        checksum_from=ChecksumFrom(
+            SourceUrl.parse("https://h.example/SHA256SUMS"),
+            "b.qcow2",
+            SignedBy(SourceUrl.parse("https://h.example/SHA256SUMS.gpg"), "keys"),
+        ),
         secret_ref="mirror",
         backup_storages=("a", "b"),
         suspend=True,
@@ -106,6 +112,9 @@ def test_the_parser_knows_every_field_of_the_crd() -> None:
     assert FULL_SPEC["timeouts"].keys() == schema["timeouts"]["properties"].keys()
     assert FULL_SPEC["secretRef"].keys() == schema["secretRef"]["properties"].keys()
     assert FULL_SPEC["checksumFrom"].keys() == schema["checksumFrom"]["properties"].keys()
+    signature = schema["checksumFrom"]["properties"]["signature"]["properties"]
+    assert SIGNATURE.keys() == signature.keys()
+    assert signature["keyRef"]["properties"].keys() == {"name"}
     full = {"type": "ImageStore", "imageStore": {"path": "/x"}, "state": "Disabled", "reservedCapacity": 0}
     assert full.keys() == openapi("BackupStorage")["properties"]["spec"]["properties"].keys()
     assert manifest.parse_storage_spec(full).reserved_capacity_bytes == 0

@@ -34,7 +34,8 @@ def admitted(text: str) -> bool:
 
 def test_every_url_of_an_image_has_the_same_pattern_and_rule() -> None:
     schema = openapi("Image")["properties"]["spec"]["properties"]
-    others = [schema["checksumFrom"]["properties"]["url"]]
+    listed = schema["checksumFrom"]["properties"]
+    others = [listed["url"], listed["signature"]["properties"]["url"]]
     for name in ("pattern", "maxLength", "minLength", "x-kubernetes-validations"):
         assert all(other[name] == schema["url"][name] for other in others)
 

@@ -1,11 +1,13 @@
 """What a plan does with an image whose digest a publisher's list says."""
 
+from dataclasses import replace
+
 import pytest
 
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.digest import Digest
-from controller.model.image import ChecksumFrom
+from controller.model.image import ChecksumFrom, SignedBy
 from controller.model.url import SourceUrl
 from controller.plan import source
 from controller.plan.effects import StartTransfer
@@ -138,7 +140,9 @@ def test_known_bytes_that_go_meanwhile_are_fetched(world: World) -> None:
 
 def test_the_list_is_part_of_what_names_a_source_and_a_transfer() -> None:
     """By url and entry; a spec without a list has the name that it always had."""
-    specs = [spec(A), *(spec(A, checksum_from=one) for one in (listed(), listed(OTHER_LIST), listed(entry="a")))]
-    assert len({source.source_id(one.url, one.checksum_from) for one in specs}) == 4
-    assert len({source.transfer_key("default", one, 1, None) for one in specs}) == 4
+    signed = [replace(listed(), signature=SignedBy(SourceUrl.parse(url), key)) for url in (A, B) for key in ("k", "l")]
+    lists = [listed(), listed(OTHER_LIST), listed(entry="a"), *signed]
+    specs = [spec(A), *(spec(A, checksum_from=one) for one in lists)]
+    assert len({source.source_id(one.url, one.checksum_from) for one in specs}) == 8
+    assert len({source.transfer_key("default", one, 1, None) for one in specs}) == 8
     assert source.source_id(specs[0].url) == source.fingerprint(A)
