@@ -1,7 +1,6 @@
 """The engine over fakes: what is written, what is on the storages, and what happens when a step fails."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,10 +8,8 @@ import pytest
 
 from controller import errors
 from controller.engine.doctor import diagnose
-from controller.engine.engine import Engine
 from controller.engine.reconcile import Outcome
 from controller.engine.storages import OpenStorage
-from controller.engine.verify import verify_image
 from controller.model import conditions
 from controller.model.backup_storage import Capacity, StorageStatus
 from controller.model.conditions import ConditionType
@@ -20,81 +17,9 @@ from controller.model.image import Phase, RefStatus
 from controller.model.resource import Image, Key, Kind
 from controller.model.transfer import Failure, TransferRequest, TrashRecord
 from controller.reasons import Reason
-from controller.settings import EngineSettings, TransferSettings
-from tests.fakes.backup_storage import FakeBackupStorage, FakeStorageFactory
-from tests.fakes.clock import FakeClock
-from tests.fakes.resources import FakeResources
-from tests.fakes.transfers import FakeTransfers, content_of
-
-URL = "http://images.example/a"
-DATA = b"golden" * 100
-IMAGE = Key(Kind.IMAGE, "default", "img")
-STORE = Key(Kind.BACKUP_STORAGE, "", "s1")
-
-
-class Bench:
-    """An engine whose passes the test drives by hand."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.resources = FakeResources(self.clock)
-        self.factory = FakeStorageFactory(self.clock)
-        self.passes: list[tuple[Key, Outcome]] = []
-        self.engine = Engine(
-            self.resources,
-            self.factory,
-            lambda on_change: FakeTransfers(self.factory, on_change),
-            self.clock,
-            EngineSettings(),
-            TransferSettings(),
-            on_pass=lambda key, outcome: self.passes.append((key, outcome)),
-        )
-        assert isinstance(self.engine.transfers, FakeTransfers)
-        self.transfers = self.engine.transfers
-        self.transfers.sources[URL] = DATA
-        self.storage("s1")
-        self.resources.put(IMAGE, {"url": URL, "deletionPolicy": "Direct"})
-
-    def storage(self, name: str) -> None:
-        spec = {"type": "ImageStore", "imageStore": {"path": f"/{name}"}, "reservedCapacity": "0"}
-        self.resources.put(Key(Kind.BACKUP_STORAGE, "", name), spec)
-
-    def work(self, *, limit: int = 50) -> None:
-        """Do every pass that is due now."""
-        for _ in range(limit):
-            if (key := self.engine.queue.get(0)) is None:
-                return
-            self.engine.do(key)
-            self.engine.queue.done(key)
-        raise AssertionError("the queue does not run dry")
-
-    def converge(self) -> None:
-        """Probe, look at every image, let transfers end well."""
-        self.engine.probe_storages()
-        self.engine.enqueue(self.resources.keys(Kind.IMAGE))
-        for _ in range(4):
-            self.work()
-            self.transfers.finish()
-
-    def image(self) -> Image:
-        found = self.resources.image(IMAGE)
-        assert found is not None
-        return found
-
-    def store(self, name: str = "s1") -> FakeBackupStorage:
-        found = next(storage for storage in self.engine.storages.all() if storage.name == name)
-        assert isinstance(found.adapter, FakeBackupStorage)
-        return found.adapter
-
-    def says(self, kind: ConditionType) -> bool:
-        return conditions.is_true(self.image().status.conditions, kind)
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    bench = Bench()
-    yield bench
-    bench.engine.stop()
+from tests.fakes.backup_storage import FakeBackupStorage
+from tests.fakes.transfers import content_of
+from tests.unit.engine.engine_bench import DATA, IMAGE, STORE, URL, Bench
 
 
 def test_an_image_becomes_ready_with_one_status_write(bench: Bench) -> None:
@@ -436,74 +361,3 @@ def test_partials_nobody_waits_for_are_swept_and_the_others_kept(bench: Bench) -
     bench.clock.advance(timedelta(hours=2))
     bench.work()
     assert bench.store().partials == {}
-
-
-def test_verify_reads_the_bytes_and_quarantines_what_is_wrong(bench: Bench) -> None:
-    bench.converge()
-    (good,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
-    assert good.problem == ""
-    assert good.got == content_of(DATA).sha256
-    held = next(iter(bench.store().objects.values()))
-    held.data[0] ^= 1
-    (kept,) = verify_image(bench.image(), bench.engine.storages, quarantine=False)
-    assert kept.damaged
-    assert "expected sha256:" in kept.problem
-    (bad,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
-    assert "quarantined" in bad.problem
-    bench.engine.enqueue([IMAGE])
-    bench.work()
-    assert not bench.says(ConditionType.READY), "a Ready ref never stays on wrong bytes"
-    bench.transfers.finish()
-    bench.work()
-    assert bench.says(ConditionType.READY)
-
-
-def test_verify_tells_unreachable_from_damaged(bench: Bench) -> None:
-    assert list(verify_image(bench.image(), bench.engine.storages, quarantine=True)) == []
-    bench.converge()
-    bench.store().faults.unreachable = True
-    (verdict,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
-    assert verdict.problem
-    assert not verdict.damaged
-    bench.store().faults.unreachable = False
-    bench.store().faults.damaged_reads = True
-    (verdict,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
-    assert verdict.damaged
-
-
-def test_doctor_finds_nothing_where_nothing_is_wrong(bench: Bench) -> None:
-    bench.converge()
-    assert list(diagnose(bench.resources, bench.engine.storages, repair=False, running=False)) == []
-
-
-def test_doctor_names_claims_of_unknown_images_and_never_drops_them(bench: Bench) -> None:
-    bench.converge()
-    bench.resources._objects.pop(IMAGE)
-    (found,) = diagnose(bench.resources, bench.engine.storages, repair=True, running=False)
-    assert found.finding.code == "foreign-claim"
-    assert not found.mended
-    assert len(list(bench.store().claims())) == 1
-
-
-def test_doctor_names_refs_without_a_claim_and_storages_that_do_not_answer(bench: Bench) -> None:
-    bench.converge()
-    uuid = bench.image().status.uuid
-    assert uuid is not None
-    bench.store().unlink(uuid, content_of(DATA).sha256)
-    codes = [
-        found.finding.code for found in diagnose(bench.resources, bench.engine.storages, repair=False, running=True)
-    ]
-    assert codes == ["ref-without-claim"]
-    bench.store().faults.unreachable = True
-    codes = [
-        found.finding.code for found in diagnose(bench.resources, bench.engine.storages, repair=False, running=True)
-    ]
-    assert codes == ["unreachable"]
-
-
-def test_doctor_names_refs_to_a_storage_that_is_gone(bench: Bench) -> None:
-    bench.converge()
-    bench.resources._objects.pop(STORE)
-    bench.engine.storages._open.clear()
-    (found,) = diagnose(bench.resources, bench.engine.storages, repair=False, running=False)
-    assert found.finding.code == "ref-to-nowhere"

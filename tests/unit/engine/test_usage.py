@@ -14,7 +14,7 @@ from controller.model.resource import Image
 from controller.model.transfer import TrashRecord
 from tests.fakes.stored_bytes import IMAGE, OTHER_IMAGE, put, ref_of
 from tests.fakes.world import EPOCH
-from tests.unit.engine.test_engine import Bench
+from tests.unit.engine.engine_bench import Bench
 
 THIRD = "00112233445566778899aabbccddeeff"
 

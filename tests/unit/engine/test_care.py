@@ -1,0 +1,78 @@
+"""Verify and doctor over fakes."""
+
+from controller.engine.doctor import diagnose
+from controller.engine.verify import verify_image
+from controller.model.conditions import ConditionType
+from tests.fakes.transfers import content_of
+from tests.unit.engine.engine_bench import DATA, IMAGE, STORE, Bench
+
+
+def test_verify_reads_the_bytes_and_quarantines_what_is_wrong(bench: Bench) -> None:
+    bench.converge()
+    (good,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    assert good.problem == ""
+    assert good.got == content_of(DATA).sha256
+    held = next(iter(bench.store().objects.values()))
+    held.data[0] ^= 1
+    (kept,) = verify_image(bench.image(), bench.engine.storages, quarantine=False)
+    assert kept.damaged
+    assert "expected sha256:" in kept.problem
+    (bad,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    assert "quarantined" in bad.problem
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert not bench.says(ConditionType.READY), "a Ready ref never stays on wrong bytes"
+    bench.transfers.finish()
+    bench.work()
+    assert bench.says(ConditionType.READY)
+
+
+def test_verify_tells_unreachable_from_damaged(bench: Bench) -> None:
+    assert list(verify_image(bench.image(), bench.engine.storages, quarantine=True)) == []
+    bench.converge()
+    bench.store().faults.unreachable = True
+    (verdict,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    assert verdict.problem
+    assert not verdict.damaged
+    bench.store().faults.unreachable = False
+    bench.store().faults.damaged_reads = True
+    (verdict,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    assert verdict.damaged
+
+
+def test_doctor_finds_nothing_where_nothing_is_wrong(bench: Bench) -> None:
+    bench.converge()
+    assert list(diagnose(bench.resources, bench.engine.storages, repair=False, running=False)) == []
+
+
+def test_doctor_names_claims_of_unknown_images_and_never_drops_them(bench: Bench) -> None:
+    bench.converge()
+    bench.resources._objects.pop(IMAGE)
+    (found,) = diagnose(bench.resources, bench.engine.storages, repair=True, running=False)
+    assert found.finding.code == "foreign-claim"
+    assert not found.mended
+    assert len(list(bench.store().claims())) == 1
+
+
+def test_doctor_names_refs_without_a_claim_and_storages_that_do_not_answer(bench: Bench) -> None:
+    bench.converge()
+    uuid = bench.image().status.uuid
+    assert uuid is not None
+    bench.store().unlink(uuid, content_of(DATA).sha256)
+    codes = [
+        found.finding.code for found in diagnose(bench.resources, bench.engine.storages, repair=False, running=True)
+    ]
+    assert codes == ["ref-without-claim"]
+    bench.store().faults.unreachable = True
+    codes = [
+        found.finding.code for found in diagnose(bench.resources, bench.engine.storages, repair=False, running=True)
+    ]
+    assert codes == ["unreachable"]
+
+
+def test_doctor_names_refs_to_a_storage_that_is_gone(bench: Bench) -> None:
+    bench.converge()
+    bench.resources._objects.pop(STORE)
+    bench.engine.storages._open.clear()
+    (found,) = diagnose(bench.resources, bench.engine.storages, repair=False, running=False)
+    assert found.finding.code == "ref-to-nowhere"
