@@ -17,6 +17,9 @@ _LISTS = frozenset(f"{kind}List" for kind in _KINDS)
 _HINTS = (b"goldmaster", *(kind.encode() for kind in sorted(_KINDS)))
 """Without one of these a file says nothing to us, and is not parsed: a repository has other things too."""
 _ALIKE = 0.8
+MAX_PROBLEMS = 100
+"""Of one file. Reading ends there: a file made to be wrong must not cost more than a large one that is right."""
+_MAX_PATH = 200  # characters of a path that a message repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +55,34 @@ def parse(file: str, data: bytes, admission: Admission) -> FileContent:
 
 
 def _parse(file: str, text: str, admission: Admission, *, lines: bool) -> FileContent:
-    """Read once; with `lines`, slower, so that each problem knows its line."""
+    """Read once; with `lines`, slower, so that each problem knows its line. Without, the first problem ends it."""
+    most = MAX_PROBLEMS if lines else 1
     reading = yaml_reader.read_json if file.endswith(".json") else yaml_reader.read_yaml
     objects: list[Wanted] = []
+    found: Wanted | list[Problem]
     problems: list[Problem] = []
     ignored = 0
     try:
         for document in reading(text, lines=lines):
+            seen: set[int] = set()
             for steps, value in _objects(document.value, ()):
                 if not _ours(value):
                     ignored += 1
-                    problems.extend(_nearly_ours(file, document, steps, value))
-                    continue
-                found = _judge(file, document, steps, value, admission)
+                    found = _nearly_ours(file, document, steps, value)
+                elif id(value) in seen:  # aliases of one object cost a few bytes each
+                    found = [
+                        Problem(file, document.line_of(steps), "", "stands there twice, as an alias", _name(value))
+                    ]
+                else:
+                    seen.add(id(value))
+                    found = _judge(file, document, steps, value, admission)
                 if isinstance(found, Wanted):
                     objects.append(found)
                 else:
                     problems.extend(found)
+                if len(problems) > most:
+                    last = Problem(file, problems[most - 1].line, "", "and more problems: the rest is not listed")
+                    return FileContent(tuple(objects), (*problems[: most - 1], last), ignored)
     except Malformed as exc:
         if GROUP in text:  # others' templates need not be YAML
             problems.append(Problem(file, exc.line, "", str(exc)))
@@ -98,7 +112,7 @@ def _nearly_ours(file: str, document: Document, steps: Steps, value: object) -> 
     version = value.get("apiVersion")
     if version is None:
         return [Problem(file, document.line_of(steps), "apiVersion", f"required; must be {API_VERSION}")]
-    group = str(version).partition("/")[0]
+    group = str(version)[:80].partition("/")[0]
     if difflib.SequenceMatcher(None, group, GROUP).ratio() < _ALIKE:
         return []
     message = f"must be {API_VERSION}, got {str(version)[:80]!r}"
@@ -110,17 +124,16 @@ def _judge(
 ) -> Wanted | list[Problem]:
     about = _name(value)
     found = [
-        Problem(file, line, path_text(at[len(steps) :]), message, about)
-        for line, at, message in document.complaints
+        Problem(file, line, path_text(at[len(steps) :])[:_MAX_PATH], message, about)
         # without lines there are no paths either: the slower reading sorts out which object is meant
-        if not at or at[: len(steps)] == steps
+        for line, at, message in document.complaints_of(steps)
     ]
     if found:
         return found
     verdict = admission.review(value)
     if verdict.manifest is None:
         return [
-            Problem(file, document.line_of((*steps, *problem.steps)), problem.path, problem.message, about)
+            Problem(file, document.line_of((*steps, *problem.steps)), problem.path[:_MAX_PATH], problem.message, about)
             for problem in verdict.problems
         ]
     manifest = verdict.manifest

@@ -8,7 +8,8 @@ code.
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +19,16 @@ MAX_DEPTH = 64
 """Nesting of lists and mappings; manifests need about ten."""
 MAX_VALUES = 250_000
 """Values in one file, aliases expanded; a List of a thousand Images has about 30,000."""
+MAX_TEXT_BYTES = 4 * 2**20
+"""Text in one file, aliases expanded: a short file must not become a large state."""
+MAX_COMPLAINTS = 100
+"""Of one document; nobody reads more, and every object of the document is asked about each."""
 
 Steps = tuple[str | int, ...]
 Value = Any
 """A JSON value."""
+Complaint = tuple[int, Steps, str]
+"""Line, path, message. The path is empty where the whole document is meant, or lines were not asked for."""
 Event = Any
 """One of libyaml's events; PyYAML's stubs do not say which has what."""
 
@@ -38,6 +45,7 @@ _FLOAT = re.compile(
 _TAG = "tag:yaml.org,2002:"
 _MAX_DIGITS = 40  # of a number: more is no size of anything, and Python's own limit raises another error
 _MERGE = object()
+_MORE = "and more like these: the rest is not listed"
 
 
 class Malformed(Exception):
@@ -54,9 +62,22 @@ class Document:
 
     value: Value
     line: int
-    complaints: list[tuple[int, Steps, str]] = field(default_factory=list)
+    complaints: list[Complaint] = field(default_factory=list)
     lines: Mapping[Steps, int] = field(default_factory=dict)
     """The line of each field; only where asked for."""
+    _by_place: dict[Steps, list[Complaint]] | None = None
+
+    def complaints_of(self, steps: Steps) -> Sequence[Complaint]:
+        """Return what is wrong with the form of one part, and of the whole: what has no path may mean every part."""
+        if self._by_place is None:
+            self._by_place = {}
+            for complaint in self.complaints:
+                at = complaint[1]
+                for length in range(1, len(at) + 1):
+                    self._by_place.setdefault(at[:length], []).append(complaint)
+        if not steps:
+            return self.complaints
+        return [*(entry for entry in self.complaints if not entry[1]), *self._by_place.get(steps, ())]
 
     def line_of(self, steps: Steps) -> int:
         """Return the line of a field, or of the nearest thing around it that is there."""
@@ -87,8 +108,7 @@ def read_json(text: str, *, lines: bool = False) -> Iterator[Document]:
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice.extend(name for name in value if names.count(name) > 1)
+            twice.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         return value
 
     try:
@@ -97,7 +117,12 @@ def read_json(text: str, *, lines: bool = False) -> Iterator[Document]:
         raise Malformed(exc.lineno, f"not JSON: {exc.msg}") from exc
     except (ValueError, RecursionError) as exc:
         raise Malformed(1, f"not JSON that fits here: {str(exc)[:80]}") from exc
-    document = Document(value, 1, [(1, (), f"the key {name[:80]!r} stands there twice") for name in twice])
+    complaints: list[Complaint] = [
+        (1, (), f"the key {name[:80]!r} stands there twice") for name in twice[:MAX_COMPLAINTS]
+    ]
+    if len(twice) > MAX_COMPLAINTS:
+        complaints[-1] = (1, (), _MORE)
+    document = Document(value, 1, complaints)
     if lines:
         with contextlib.suppress(Malformed, StopIteration):  # nearly all JSON is YAML: good enough to find lines
             document.lines = next(iter(read_yaml(text, lines=True))).lines
@@ -115,9 +140,10 @@ class _Reader:
         self._events: Iterator[Any] = yaml.parse(text, Loader=yaml.CSafeLoader)
         self._record = lines
         self._count = 0
-        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._bytes = 0
+        self._anchors: dict[str, tuple[Any, int, int]] = {}
         self._open: set[str] = set()
-        self._complaints: list[tuple[int, Steps, str]] = []
+        self._complaints: list[Complaint] = []
         self._lines: dict[Steps, int] = {}
 
     def documents(self) -> Iterator[Document]:
@@ -139,7 +165,7 @@ class _Reader:
             return self._alias(event)
         if self._record:
             self._lines.setdefault(steps, event.start_mark.line + 1)
-        anchor, before = event.anchor, self._count
+        anchor, before = event.anchor, (self._count, self._bytes)
         if anchor is not None:
             self._open.add(anchor)
         value: Value
@@ -153,7 +179,7 @@ class _Reader:
             value = self._mapping(depth, steps) if kind is yaml.MappingStartEvent else self._sequence(depth, steps)
         if anchor is not None:
             self._open.discard(anchor)
-            self._anchors[anchor] = (value, self._count - before + 1)
+            self._anchors[anchor] = (value, self._count - before[0] + 1, self._bytes - before[1])
         return value
 
     def _alias(self, event: Event) -> Value:
@@ -162,9 +188,15 @@ class _Reader:
             raise Malformed(line, f"*{event.anchor} refers to itself")
         if event.anchor not in self._anchors:
             raise Malformed(line, f"*{event.anchor} refers to an anchor that is not there")
-        value, size = self._anchors[event.anchor]
+        value, size, text_bytes = self._anchors[event.anchor]
         self._count += size
+        self._weigh(event, text_bytes)
         return value
+
+    def _weigh(self, event: Event, text_bytes: int) -> None:
+        self._bytes += text_bytes
+        if self._bytes > MAX_TEXT_BYTES:
+            raise Malformed(event.start_mark.line + 1, f"more than {MAX_TEXT_BYTES} bytes of text, aliases expanded")
 
     def _mapping(self, depth: int, steps: Steps) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -194,10 +226,11 @@ class _Reader:
             if event.value == "<<" and event.implicit[0]:
                 return _MERGE
             text: str = event.value
+            self._weigh(event, len(text.encode()))
             if event.implicit[0] and not isinstance(_plain(text), str):
                 self._complain(event, steps, f"the key {text[:80]!r} is not a string; put it in quotes")
             if event.anchor is not None:
-                self._anchors[event.anchor] = (text, 1)
+                self._anchors[event.anchor] = (text, 1, len(text.encode()))
             return text
         value = self._value(event, depth + 1, steps)
         if not isinstance(value, str):
@@ -212,6 +245,7 @@ class _Reader:
 
     def _scalar(self, event: Event, steps: Steps) -> Value:
         text: str = event.value
+        self._weigh(event, len(text.encode()))
         tag = event.tag
         if tag is None or tag == "!":
             return _plain(text) if event.implicit[0] and tag is None else text
@@ -224,7 +258,10 @@ class _Reader:
         return value
 
     def _complain(self, event: Event, steps: Steps, message: str) -> None:
-        self._complaints.append((event.start_mark.line + 1, steps, message))
+        if len(self._complaints) < MAX_COMPLAINTS:
+            self._complaints.append((event.start_mark.line + 1, steps, message))
+        else:  # without a path: it may mean any object that is still to come
+            self._complaints[-1] = (event.start_mark.line + 1, (), _MORE)
 
 
 def _plain(text: str) -> Value:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller import errors
-from controller.model import manifest, rules
+from controller.model import manifest, objectmeta, rules
 from controller.model.backup_storage import BackupStorageSpec
 from controller.model.image import ImageSpec
 from controller.model.manifest import Manifest
@@ -47,7 +47,9 @@ class Admission:
         if isinstance(schema, Problem):
             return Verdict(dict(document), (schema,), None)
         complete = schema.defaulted(document)
-        problems = schema.problems(complete) or rules.problems(schema.kind, complete, old)
+        problems = (
+            schema.problems(complete) or _metadata_problems(complete) or rules.problems(schema.kind, complete, old)
+        )
         if problems:
             return Verdict(complete, tuple(problems), None)
         try:
@@ -67,3 +69,8 @@ class Admission:
         if not isinstance(kind, str) or kind not in known:
             return Problem.at(("kind",), f"must be one of {', '.join(known)}; got {str(kind)[:80]!r}")
         return known[kind]
+
+
+def _metadata_problems(complete: Document) -> list[Problem]:
+    message = objectmeta.annotations_problem(complete["metadata"])
+    return [Problem.at(("metadata", "annotations"), message)] if message else []

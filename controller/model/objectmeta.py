@@ -1,6 +1,10 @@
-"""What an API server checks in the `metadata` of every object, as JSON Schema (no CRD can say it)."""
+"""What an API server checks in the `metadata` of every object, as JSON Schema (no CRD can say it), and what is left."""
 
+from collections.abc import Mapping
 from typing import Any
+
+MAX_ANNOTATION_BYTES = 256 * 1024
+"""Of all annotations of an object, names and values, as ValidateAnnotationsSize of k8s.io/apimachinery counts them."""
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -55,3 +59,13 @@ SCHEMA: dict[str, Any] = {
         "deletionTimestamp": _ANY,
     },
 }
+
+
+def annotations_problem(metadata: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with the size of annotations that satisfy the schema; None where nothing is."""
+    annotations: Mapping[str, str] = metadata.get("annotations") or {}
+    # a lone surrogate, which JSON can write, counts as the three bytes it would take
+    size = sum(len(f"{name}{text}".encode("utf-8", "surrogatepass")) for name, text in annotations.items())
+    if size <= MAX_ANNOTATION_BYTES:
+        return None
+    return f"must have at most {MAX_ANNOTATION_BYTES} bytes in total, got {size}"

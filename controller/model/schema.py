@@ -6,6 +6,7 @@ in CEL are not run here; `rules` states them again.
 """
 
 import difflib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ _AN = {
     "object": "a mapping",
     "array": "a list",
 }
+_MAX_ERRORS = 200  # of one document: explaining one takes a millisecond, and a hostile one has a hundred thousand
 _QUOTED = 120  # characters of a foreign value that a message repeats
 
 
@@ -92,12 +94,12 @@ class Schema:
         return copy
 
     def problems(self, document: Document) -> list[Problem]:
-        """Return everything that is wrong with a defaulted document, in the order of its paths; empty means valid."""
+        """Return what is wrong with a defaulted document (the first hundreds of it), by path; empty means valid."""
         if self._conforms(document):
             return []
         if self._reporter is None:
             self._reporter = _reporter(self._translated)
-        errors = list(self._reporter.iter_errors(document))
+        errors = list(itertools.islice(self._reporter.iter_errors(document), _MAX_ERRORS))
         mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
         found = {
             Problem.at(tuple(error.absolute_path), _message(error))
@@ -169,6 +171,7 @@ def _reporter(translated: Document) -> "Validator":
         "required": _check_required,
         "pattern": _check_pattern,
         "propertyNames": _check_names,
+        "items": _check_items,
     }
     draft = jsonschema.Draft202012Validator
     explaining = jsonschema.validators.extend(draft, keywords)  # type: ignore[no-untyped-call]
@@ -209,6 +212,14 @@ def _check_pattern(_: "Validator", pattern: str, value: object, schema: Document
         yield ValidationError(f"{_shown(value)} is not allowed{_hint(schema.get('description', ''))}")
 
 
+def _check_items(validator: "Validator", items: Document, value: object, schema: Document) -> "Errors":
+    """Look at no more entries than there may be: that there are more is a problem of its own."""
+    for index, item in enumerate(value[: schema.get("maxItems")] if isinstance(value, list) else ()):
+        for error in validator.evolve(schema=items).iter_errors(item):
+            error.relative_path.appendleft(index)
+            yield error
+
+
 def _check_names(_: "Validator", names: Document, value: object, _schema: Document) -> "Errors":
     from jsonschema.exceptions import ValidationError
 
@@ -242,10 +253,20 @@ def _message(error: "ValidationError") -> str:
         case "maxItems":
             return f"must have at most {limit} entries, got {len(value)}"
         case "uniqueItems":
-            twice = next(item for index, item in enumerate(value) if item in value[:index])
-            return f"{_shown(twice)} stands there twice"
+            return f"{_shown(_twice(value))} stands there twice"
         case _:
             return error.message
+
+
+def _twice(value: Sequence[object]) -> object:
+    """Return what stands there twice, in one look at each: a list may have as many entries as fit in a file."""
+    seen: set[str] = set()
+    for item in value:
+        text = repr(item)
+        if text in seen:
+            return item
+        seen.add(text)
+    return value[0]  # equal and written differently, as 1 and 1.0
 
 
 def _shown(value: object) -> str:

@@ -76,3 +76,15 @@ def test_a_rule_is_not_asked_about_a_broken_schema() -> None:
     """As on an API server: one cause, one message."""
     (problem,) = ADMISSION.review(image(format="iso", retry={"initialBackoff": "soon"})).problems
     assert problem.path == "spec.retry.initialBackoff"
+
+
+def test_annotations_and_label_values_have_the_sizes_of_an_api_server() -> None:
+    document = image()
+    document["metadata"] |= {"annotations": {"a": "ä" * 131_071, "b": ""}, "labels": {"a": "x" * 63}}
+    assert ADMISSION.review(document).problems == ()
+    document["metadata"]["annotations"]["b"] = "x"
+    (problem,) = ADMISSION.review(document).problems
+    assert str(problem) == "metadata.annotations: must have at most 262144 bytes in total, got 262145"
+    document["metadata"] |= {"annotations": {}, "labels": {"a": "x" * 64}}
+    (problem,) = ADMISSION.review(document).problems
+    assert problem.steps == ("metadata", "labels", "a")
