@@ -43,7 +43,8 @@ def describe(kind: str, name: str, state_dir: Path, namespace: str) -> None:
         from controller.cli import usage  # asks the storages: more is imported than a reading verb needs
 
         usages = usage.of_storages(state_dir)
-    print("\n".join(lines(found[0], clock.now(), usages)))
+    for line in lines(found[0], clock.now(), usages):
+        screen.show(line)
 
 
 def lines(stored: Stored, now: datetime, usages: "Usages") -> Iterator[str]:

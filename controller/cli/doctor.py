@@ -43,10 +43,10 @@ def doctor(repair: bool, output: str, state_dir: Path) -> int:
 
 def _tell(diagnosis: Diagnosis) -> None:
     finding = diagnosis.finding
-    print(f"{diagnosis.storage}: {finding.code} {finding.path}".rstrip())
-    print(f"  {finding.explanation}")
+    screen.show(f"{diagnosis.storage}: {finding.code} {finding.path}".rstrip())
+    screen.show(f"  {finding.explanation}")
     if finding.repair:
-        print(f"  {'mended' if diagnosis.mended else '--repair would'}: {finding.repair}")
+        screen.show(f"  {'mended' if diagnosis.mended else '--repair would'}: {finding.repair}")
 
 
 def _record(diagnosis: Diagnosis) -> dict[str, object]:

@@ -1,6 +1,5 @@
 """`goldmaster get`: objects as tables, or in full."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def _print_full(found: list[Stored], output: str, *, single: bool) -> None:
     listed: dict[str, Any] = {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}}
     value = documents[0] if single else {**listed, "items": documents}
     if output == "json":
-        print(json.dumps(value, indent=4, ensure_ascii=False))
+        print(screen.json_text(value, indent=4))
         return
     from controller.cli import yaml_writer
 

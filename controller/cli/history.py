@@ -67,7 +67,7 @@ def rollback(name: str, number: int, state_dir: Path, namespace: str) -> None:
     if not change:
         screen.warn(f"the manifest of {shown} asks for revision {number} already ({_place(stored)})")
         return
-    print(f"# {_place(stored)}: {shown}, back to revision {number}")
+    screen.show(f"# {_place(stored)}: {shown}, back to revision {number}")
     print(yaml_writer.write({"spec": change}), end="")
     if "checksum" in change and "checksumFrom" in stored.document["spec"]:
         print("  # and take checksumFrom out")

@@ -1,12 +1,11 @@
 """`goldmaster inventory`: the records other systems read."""
 
-import json
 from pathlib import Path
 
 import click
 
 from controller.adapters.clock import SystemClock
-from controller.cli import complete, kinds, options
+from controller.cli import complete, kinds, options, screen
 from controller.gitops.state import State
 from controller.model import inventory as records
 from controller.model.resource import Kind
@@ -27,4 +26,4 @@ def inventory(name: str | None, state_dir: Path, namespace: str, all_namespaces:
         images = state.images(place, name)
     if name is not None and not images:
         raise kinds.not_found(Kind.IMAGE, name, place)
-    print(json.dumps(records.reply(images), indent=2, ensure_ascii=False))
+    print(screen.json_text(records.reply(images), indent=2))

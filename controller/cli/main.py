@@ -9,6 +9,7 @@ import click
 
 from controller import errors
 from controller.cli import exits
+from controller.model import foreign_text
 
 PROGRAM = "goldmaster"
 _SECTIONS = ("Main job", "Look", "Ask", "Care", "Shell")
@@ -104,7 +105,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         exc.show()
         return exits.USAGE
     except errors.GoldmasterError as exc:
-        click.echo(f"{PROGRAM}: {exc}", err=True)
+        click.echo(foreign_text.printable(f"{PROGRAM}: {exc}"), err=True)
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         return exits.INTERRUPTED

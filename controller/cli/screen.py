@@ -1,6 +1,8 @@
 """What people see: tables, colours, ages. Plain text wherever it does not go to a terminal."""
 
+import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,11 +10,14 @@ from typing import TextIO
 
 import click
 
+from controller.model import foreign_text
+
 _COLOURS = {
     "Ready": "green", "True": "green", "Connected": "green", "Succeeded": "green",
     "Failed": "red", "False": "red", "Disconnected": "red", "Stalled": "red",
     "Downloading": "yellow", "Pending": "yellow", "Connecting": "yellow", "Suspended": "yellow",
 }  # fmt: skip
+_NOT_PLAIN = re.compile(r"[^ -~\n]")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 
@@ -36,6 +41,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], stream: T
     """Print columns as kubectl does; words that say how things stand are coloured on a terminal."""
     stream = stream or sys.stdout
     colours = colourful(stream)
+    rows = [[foreign_text.printable(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(headers, *rows, strict=True)]
     for row in (headers, *rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
@@ -61,6 +67,17 @@ def age(since: datetime, now: datetime) -> str:
     return f"{seconds}s"
 
 
+def show(text: str) -> None:
+    """Print one line, which may hold text of others, on standard output."""
+    print(foreign_text.printable(text))
+
+
+def json_text(value: object, indent: int) -> str:
+    """Write JSON with letters as they are and what is not printable as JSON escapes: the same value."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _NOT_PLAIN.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
+
+
 def warn(text: str) -> None:
-    """Tell a person something on standard error."""
-    click.echo(text, err=True)
+    """Tell a person something, one line, on standard error."""
+    click.echo(foreign_text.printable(text), err=True)

@@ -143,7 +143,7 @@ def _expunge(entry: Discarded, alive: frozenset[str]) -> int:
     except errors.StorageUnavailable as exc:
         screen.warn(f"{name}: {entry.storage.name}: {exc}")
         return exits.STORAGE
-    print(f"{name}: expunged from {entry.storage.name}, {quantity.format_bytes(entry.size_bytes)} claimed")
+    screen.show(f"{name}: expunged from {entry.storage.name}, {quantity.format_bytes(entry.size_bytes)} claimed")
     return exits.OK
 
 

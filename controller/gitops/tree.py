@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from controller.model import foreign_text
 from controller.model.resource import Key
 
 
@@ -24,7 +25,8 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         about = f" ({self.object})" if self.object else ""
-        return f"{place}: {self.path}: {self.message}{about}" if self.path else f"{place}: {self.message}{about}"
+        field = f"{self.path}: " if self.path else ""
+        return foreign_text.printable(f"{place}: {field}{self.message}{about}")
 
 
 def canonical(value: Mapping[str, Any]) -> str:

@@ -173,3 +173,14 @@ def test_one_unknown_name_and_nobody_is_asked(call: Call, state_dir: Path) -> No
     assert call("suspend", "good", "none", "--state", state_dir).code == 8
     with State.open(state_dir, SystemClock()) as state:
         assert state.take_requests() == []
+
+
+def test_annotations_cannot_steer_the_terminal(call: Call, state_dir: Path) -> None:
+    with State.open(state_dir, SystemClock()) as state:
+        hostile = wanted("hostile", annotations={"note": "\x1b[2J\nStatus: fine\x9b"})
+        state.apply([tree(hostile, root="/elsewhere")], Guards())
+    for verb in (["describe", "image", "hostile"], ["get", "image", "hostile", "-o", "json"]):
+        answer = call(*verb, "--state", state_dir)
+        assert answer.code == 0
+        assert answer.out.replace("\n", "").isprintable()
+        assert "\nStatus: fine" not in answer.out

@@ -1,6 +1,7 @@
 """Tables, ages, colours."""
 
 import io
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -47,3 +48,24 @@ def test_no_color_and_dumb_terminals_are_respected(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv(name, value)
     assert not screen.colourful(Terminal())
+
+
+HOSTILE = "a\x1b]0;owned\x07\x9b2J\u202eb\nc\x7f\udcff"
+SPELLED = r"a\x1b]0;owned\x07\x9b2J\u202eb\nc\x7f\udcff"
+
+
+def test_text_of_others_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    screen.show(f"ä {HOSTILE}")
+    screen.warn(HOSTILE)
+    screen.print_table(["NAME"], [[HOSTILE]])
+    said = capsys.readouterr()
+    assert said.out == f"ä {SPELLED}\nNAME\n{SPELLED}\n"
+    assert said.err == f"{SPELLED}\n"
+
+
+def test_json_on_a_terminal_holds_no_controls_and_means_the_same() -> None:
+    value = {"ä": [HOSTILE, "\U000e0001"]}
+    text = screen.json_text(value, indent=1)
+    assert json.loads(text) == value
+    assert "ä" in text
+    assert text.replace("\n", "").isprintable()

@@ -58,3 +58,14 @@ def test_a_path_that_is_not_there_is_a_problem(call: Call, tree: Path, path: str
 def test_paths_come_from_a_variable_too(call: Call, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOLDMASTER_PATHS", str(tree / "a.yaml"))
     assert call("validate").err.startswith("1 valid")
+
+
+def test_names_of_files_fields_and_objects_cannot_steer_the_terminal(call: Call, tree: Path) -> None:
+    text = (GOOD % '"\\e[2Jb"') + '  "\\e]0;owned\\a": 1\n'
+    (tree / "\x1b[31m.yaml").write_text(text)
+    for verb in ("validate", "apply", "plan"):
+        answer = call(verb, tree, *([] if verb == "validate" else ["--state", tree.parent / "state"]))
+        assert answer.code == 3
+        assert r"\x1b[31m.yaml:" in answer.out + answer.err
+        assert r"\x1b]0;owned" in answer.out + answer.err
+        assert (answer.out + answer.err).replace("\n", "").isprintable()
