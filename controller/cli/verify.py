@@ -9,6 +9,7 @@ from controller import logs, wiring
 from controller.adapters.clock import SystemClock
 from controller.cli import complete, exits, kinds, options, screen
 from controller.engine.verify import Verdict, verify_image
+from controller.gitops import instance_lock
 from controller.gitops.state import State, Verb
 from controller.model import quantity
 from controller.model.resource import Image, Key, Kind
@@ -28,7 +29,8 @@ from controller.settings import Settings, StandaloneSettings
 def verify(names: Sequence[str], everything: bool, quarantine: bool, state_dir: Path, namespace: str) -> int:
     """Read every stored byte of images again and compare its sha256 with the one that was proven.
 
-    Reads all copies; works beside a running instance. Exit code 0 only if every copy is right.
+    Reads all copies; works beside a running instance. Without --quarantine it changes nothing. Exit code 0 only if
+    every copy is right.
     """
     logs.configure(quiet=True)
     if bool(names) == everything:
@@ -52,10 +54,22 @@ def verify(names: Sequence[str], everything: bool, quarantine: bool, state_dir: 
         screen.print_table(["IMAGE", "STORAGE", "RESULT", "READ"], rows)
     else:
         screen.warn("there are no images")
-    if quarantine and damaged:
-        with State.open(state_dir, SystemClock()) as writable:
-            writable.ask_all(damaged, Verb.RECONCILE)
+    if damaged:
+        _follow_up(state_dir, damaged, quarantine=quarantine)
     return max(codes, default=exits.OK)
+
+
+def _follow_up(state_dir: Path, damaged: Sequence[Key], *, quarantine: bool) -> None:
+    """Ask for what went out of service to be fetched again, and say who does it; or say how to have that done."""
+    if not quarantine:
+        screen.warn("nothing was changed: with --quarantine damaged copies go out of service and are fetched again")
+        return
+    with State.open(state_dir, SystemClock()) as writable:
+        writable.ask_all(damaged, Verb.RECONCILE)
+    process = instance_lock.holder(state_dir)
+    taker = f"the instance that runs (process {process}) fetches" if process else "the next apply or run fetches"
+    names = ", ".join(kinds.shown(key) for key in damaged)
+    screen.warn(f"{taker} again what is damaged of {names}")
 
 
 def _image(state: State, key: Key) -> Image:

@@ -188,10 +188,27 @@ def test_verify_finds_damage_and_quarantine_has_it_mended(shell: Shell) -> None:
     damage(shell, data)
     assert shell("verify", "--all") == 6
     assert "damaged: expected" in shell.out
+    assert "nothing was changed: with --quarantine" in shell.err
+    assert not list(shell.state.glob("storage/quarantine/*"))
     assert shell("verify", "a", "--quarantine") == 6
     assert "quarantined" in shell.out
+    assert "the next apply or run fetches again what is damaged of default/a" in shell.err
+    assert shell("describe", "image", "a") == 0
+    assert "not taken up yet" in shell.out
     assert shell.apply() == 0
     assert shell("verify", "a") == 0
+
+
+def test_a_quarantined_image_that_cannot_be_fetched_again_is_not_ready(shell: Shell) -> None:
+    data = shell.image("a")
+    assert shell.apply() == 0
+    damage(shell, data)
+    assert shell("verify", "a", "--quarantine") == 6
+    (shell.sources / "a").unlink()
+    assert shell.apply() == 4
+    assert shell("get", "images") == 0
+    _, row = shell.out.splitlines()
+    assert row.split()[:4] == ["a", "Failed", "False", "SourceNotFound"]
 
 
 def damage(shell: Shell, data: bytes) -> None:
