@@ -55,7 +55,7 @@ class StandaloneSettings:
     scan_interval: timedelta = timedelta(seconds=30)
     """How often the whole tree is read again in case a file event was lost. Default 30 s."""
     max_deletions_percent: int = 30
-    """At most this share of a tree's objects (but always 5) may disappear at once without confirmation."""
+    """At most this share of a tree's objects (but always 5) may disappear within 10 minutes without confirmation."""
     confirm_deletions: bool = False
     """Take a larger disappearance as meant."""
     secrets_dir: Path | None = None

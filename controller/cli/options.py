@@ -146,7 +146,7 @@ max_deletions = option(
     default=30,
     show_default=True,
     metavar="PERCENT",
-    help="At most this share of a PATH's objects (but always 5) may disappear at once.",
+    help="At most this share of a PATH's objects (but always 5) may disappear within 10 minutes.",
 )
 confirm_deletions = option(
     "--confirm-deletions", is_flag=True, help="A larger disappearance, or an empty PATH, is meant."

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from controller.gitops.tree import Problem, Tree, Wanted
@@ -10,6 +11,8 @@ from controller.model.resource import Key
 
 MIN_DELETIONS = 5
 """So many objects may always disappear at once: with few objects a share means nothing."""
+WINDOW = timedelta(minutes=10)
+"""What goes within this time goes *at once*: a tree that is lost file by file is lost all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,9 @@ def decide(
     *,
     transition: Transition,
     exists: Callable[[str], bool],
+    recent: Mapping[str, int] | None = None,
 ) -> Decision:
-    """Compare. `exists` says whether a manifest file is still there.
+    """Compare. `exists` says whether a manifest file is still there, `recent` how many went of a root within WINDOW.
 
     An object that came from a PATH which is not among `trees` stays as it is, unless its manifest has moved here.
     """
@@ -100,7 +104,8 @@ def decide(
             if upsert is not None:
                 decision.upserts.append(upsert)
     for tree in trees:
-        _delete(known, wanted, tree, guards, decision, broken=tree.root in broken_roots)
+        before = (recent or {}).get(tree.root, 0)
+        _delete(known, wanted, tree, guards, decision, broken=tree.root in broken_roots, before=before)
     return decision
 
 
@@ -158,6 +163,7 @@ def _delete(
     decision: Decision,
     *,
     broken: bool,
+    before: int,
 ) -> None:
     here = [key for key, old in known.items() if old.root == tree.root and not old.deleting]
     named = {manifest.key for manifest in tree.objects}
@@ -165,7 +171,7 @@ def _delete(
     emptied = [key for key in gone if known[key].file in tree.silent]
     if not gone:
         return
-    allowed = max(MIN_DELETIONS, len(here) * guards.max_deletions_percent // 100)
+    allowed = max(MIN_DELETIONS, (len(here) + before) * guards.max_deletions_percent // 100)
     if tree.unreadable:
         why = f"{tree.root} cannot be read"
     elif broken:
@@ -178,9 +184,10 @@ def _delete(
     elif emptied:
         file = known[emptied[0]].file
         why = f"{file} is still there but says nothing any more; remove the file, or say --confirm-deletions"
-    elif len(gone) > allowed:
+    elif len(gone) + before > allowed:
+        earlier = f" with {before} that went just before" if before else ""
         why = (
-            f"{len(gone)} of {len(here)} objects would go at once, at most {allowed} may "
+            f"{len(gone)} of {len(here)} objects would go at once{earlier}, at most {allowed} may "
             f"(--max-deletions {guards.max_deletions_percent}); if that is meant, say --confirm-deletions"
         )
     else:

@@ -6,6 +6,7 @@ leaving requests. Each method is one transaction; a reader never sees half of a 
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -53,6 +54,9 @@ _ASK_AGAIN = (
 )
 _OVERRIDE = """UPDATE resources SET suspend_override = ?, version = version + 1
                WHERE kind = ? AND namespace = ? AND name = ?"""
+
+_RECENT = "recent_deletions"
+_REMEMBER = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 
 
 class Verb(StrEnum):
@@ -173,11 +177,19 @@ class State:
         """
         with self._file.writing() as connection:
             known = {rows.key(row): rows.known(row) for row in connection.execute(_COMPARE)}
-            decision = desired.decide(known, trees, guards, transition=_transition, exists=_exists)
+            recent = _recent_deletions(connection, self._clock.now())
+            counts: Counter[str] = Counter()
+            for root, _, count in recent:
+                counts[root] += count
+            decision = desired.decide(known, trees, guards, transition=_transition, exists=_exists, recent=counts)
             now = format_time(self._clock.now())
             for upsert in decision.upserts:
                 self._upsert(connection, upsert, now)
             connection.executemany(_DELETE, [(now, *rows.columns(key)) for key in decision.deletions])
+            if decision.deletions and not guards.confirmed:  # what a person confirmed uses nothing up
+                gone = Counter(known[key].root for key in decision.deletions)
+                recent += [(root, now, count) for root, count in gone.items()]
+                connection.execute(_REMEMBER, (_RECENT, json.dumps(recent)))
         return Applied(
             created=tuple(upsert.wanted.key for upsert in decision.upserts if upsert.new),
             updated=tuple(upsert.wanted.key for upsert in decision.upserts if upsert.touched and not upsert.new),
@@ -304,3 +316,10 @@ def _exists(file: str) -> bool:
 def _transition(key: Key, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     found = rules.problems(key.kind, {"spec": new}, {"spec": old})
     return [(problem.path, problem.message) for problem in found]
+
+
+def _recent_deletions(connection: Connection, now: datetime) -> list[tuple[str, str, int]]:
+    """Return (root, time, how many) of the deletions that still count against what may go at once."""
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (_RECENT,)).fetchone()
+    found = json.loads(row["value"]) if row else []
+    return [(root, at, count) for root, at, count in found if now - datetime.fromisoformat(at) < desired.WINDOW]

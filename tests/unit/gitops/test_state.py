@@ -217,3 +217,32 @@ def test_a_rehearsal_needs_no_state_and_makes_none(tmp_path: Path, clock: FakeCl
     with State.rehearse(tmp_path / "none", clock) as rehearsal:
         assert rehearsal.apply([tree(wanted())], GUARDS).created == (KEY,)
     assert not (tmp_path / "none").exists()
+
+
+def test_what_disappears_bit_by_bit_counts_together_for_ten_minutes(tmp_path: Path, clock: FakeClock) -> None:
+    left = [wanted(f"image-{number}") for number in range(12)]
+    with State.open(tmp_path, clock) as state:
+        state.apply([tree(*left)], GUARDS)
+        clock.advance(1)
+        assert len(state.apply([tree(*left[5:])], GUARDS).deleted) == 5
+    with State.open(tmp_path, clock) as state:  # a restart forgets nothing
+        clock.advance(1)
+        (held,) = state.apply([tree(*left[6:])], GUARDS).held_back
+        assert "1 of 7 objects would go at once with 5 that went just before, at most 5 may" in held.why
+        clock.advance(timedelta(minutes=10))
+        assert state.apply([tree(*left[6:])], GUARDS).deleted == (image_key("image-5"),)
+
+
+def test_what_a_person_confirmed_uses_nothing_up(state: State) -> None:
+    left = [wanted(f"image-{number}") for number in range(12)]
+    state.apply([tree(*left)], GUARDS)
+    assert len(state.apply([tree(*left[6:])], Guards(confirmed=True)).deleted) == 6
+    assert len(state.apply([tree(*left[11:])], GUARDS).deleted) == 5
+
+
+def test_deletions_of_one_root_hold_nothing_back_in_another(state: State) -> None:
+    one, other = ([wanted(f"{root}-{number}") for number in range(12)] for root in "ab")
+    state.apply([tree(*one, root="/a"), tree(*other, root="/b")], GUARDS)
+    state.apply([tree(*one[5:], root="/a"), tree(*other, root="/b")], GUARDS)
+    after = state.apply([tree(*one[5:], root="/a"), tree(*other[5:], root="/b")], GUARDS)
+    assert len(after.deleted) == 5
