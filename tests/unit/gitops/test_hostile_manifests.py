@@ -67,6 +67,12 @@ def test_a_hostile_yaml_file_is_judged_soon_and_in_few_words(hostile: Callable[[
     assert 0 < len(content.problems) <= MAX_PROBLEMS
 
 
+def test_aliases_times_complaints_are_not_multiplied() -> None:
+    """Small enough for the bound on values."""
+    content = _judged("a.yaml", _aliases_of_a_wrong_object(5_000))
+    assert len(content.problems) == MAX_PROBLEMS
+
+
 def test_many_groups_that_look_like_ours_are_told_apart_soon() -> None:
     assert _judged("a.yaml", _alike_documents_of_others(MAX_FILE_BYTES - 2000)).ignored > 10_000
 
