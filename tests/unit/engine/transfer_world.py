@@ -173,7 +173,7 @@ class MemoryStorage:
         self.records[name] = record
 
     def sweep(self, keep: Collection[str], older_than: timedelta) -> list[str]:
-        raise NotImplementedError
+        raise AssertionError("a transfer does not ask this")
 
     def publish(self, staged: StagedFile, content: Content) -> None:
         assert isinstance(staged, MemoryStaged)
@@ -188,13 +188,13 @@ class MemoryStorage:
         return found[0] if found else None
 
     def link(self, image_uuid: str, ref: StoredRef) -> str:
-        raise NotImplementedError
+        raise AssertionError("a transfer does not ask this")
 
     def unlink(self, image_uuid: str, sha256: Digest) -> None:
-        raise NotImplementedError
+        raise AssertionError("a transfer does not ask this")
 
     def refs(self, image_uuid: str) -> tuple[StoredRef, ...]:
-        raise NotImplementedError
+        raise AssertionError("a transfer does not ask this")
 
     def open(self, sha256: Digest) -> "MemoryReader":
         if sha256.hex not in self.contents:
