@@ -15,7 +15,7 @@ from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.image import State
 from controller.model.resource import Image, Key, Kind
-from controller.model.transfer import Running, TrashRecord
+from controller.model.transfer import Running
 from controller.plan.case import Case
 from controller.plan.deletion import due
 from controller.plan.observed import Limits, Observed
@@ -102,8 +102,7 @@ class Engine:
             if key.kind is Kind.BACKUP_STORAGE:
                 if self.storages.reconcile(key):
                     self.queue.add_after(key, self._settings.probe_interval.total_seconds())
-                    self._sweep(key)
-                    self._expunge(key)
+                    self._tidy(key)
                 return
             image = self._resources.image(key)
             self._know(key, None if image is None else image.meta.uid)
@@ -134,11 +133,21 @@ class Engine:
         for transfer in self.transfers.owned(before):
             self.transfers.release(transfer, before)
 
-    def _sweep(self, key: Key) -> None:
+    def _tidy(self, key: Key) -> None:
+        """Remove what nobody waits for from a storage that answers; one that fails meanwhile is tidied another time."""
+        storage = next((storage for storage in self.storages.all() if storage.name == key.name), None)
+        if storage is None or not storage.connected:
+            return
+        try:
+            self._sweep(key, storage)
+            self._expunge(storage)
+        except errors.TransientError as exc:
+            log.warning("storage.not_tidied", storage=storage.name, message=str(exc))
+
+    def _sweep(self, key: Key, storage: OpenStorage) -> None:
         """Remove partials that no image waits for; at the first probe and then every so often."""
         now = self._clock.monotonic()
-        storage = next((storage for storage in self.storages.all() if storage.name == key.name), None)
-        if storage is None or not storage.connected or self._next_sweep.get(key, now) > now:
+        if self._next_sweep.get(key, now) > now:
             return
         self._next_sweep[key] = now + self._transfer_settings.sweep_interval.total_seconds()
         images = (self._resources.image(image) for image in self._resources.keys(Kind.IMAGE))
@@ -146,18 +155,10 @@ class Engine:
         for name in storage.adapter.sweep(keep, self._transfer_settings.abandoned_after):
             log.info("staging.swept", storage=storage.name, path=name)
 
-    def _expunge(self, key: Key) -> None:
+    def _expunge(self, storage: OpenStorage) -> None:
         """Remove the bytes of deleted images whose time is up."""
-        storage = next((storage for storage in self.storages.all() if storage.name == key.name), None)
-        if storage is None or not storage.connected or storage.resource.spec.state is not State.ENABLED:
+        if storage.resource.spec.state is not State.ENABLED or not (records := storage.adapter.trash()):
             return
-        try:
-            if records := storage.adapter.trash():
-                self._expunge_due(storage, records)
-        except errors.TransientError as exc:
-            log.warning("trash.not_emptied", storage=storage.name, message=str(exc))
-
-    def _expunge_due(self, storage: OpenStorage, records: tuple[TrashRecord, ...]) -> None:
         images = (self._resources.image(image) for image in self._resources.keys(Kind.IMAGE))
         living = trash.living(image for image in images if image is not None)
         for record in records:

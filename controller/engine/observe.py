@@ -8,6 +8,7 @@ from controller.engine.storages import OpenStorage, Storages
 from controller.model.digest import Digest
 from controller.model.resource import DEFAULT_STORAGE, Image
 from controller.model.transfer import Placed, StoredRef, TrashRecord
+from controller.plan import source
 from controller.plan.case import Case
 from controller.plan.observed import Limits, Observed, StorageView
 from controller.ports import Clock, Transfers
@@ -18,7 +19,7 @@ def observe(image: Image, storages: Storages, transfers: Transfers, clock: Clock
     owned = transfers.owned(image.meta.uid)
     keys = owned | Case.of(image, Observed(()), clock.now(), limits).transfer_keys()
     states = {key: state for key in keys if (state := transfers.state(key)) is not None}
-    uuid = image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", "")
+    uuid = source.image_uuid(image)
     asked = [(storage, _ask(uuid, storage)) for storage in storages.all()]
     opened = [(storage, found and found.of(image)) for storage, found in asked]
     interest = {state.content.sha256 for state in states.values() if isinstance(state, Placed)}

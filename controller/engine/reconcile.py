@@ -11,7 +11,7 @@ from controller.engine.execute import execute
 from controller.engine.observe import observe
 from controller.engine.storages import Storages
 from controller.model.resource import Image, Key
-from controller.plan.case import Case
+from controller.plan import source
 from controller.plan.effects import LetGo, Plan
 from controller.plan.image import plan_image
 from controller.plan.observed import Limits, Observed
@@ -67,7 +67,7 @@ class ImageReconciler:
 
     def _holder(self, image: Image) -> Key:
         """Return which living image has this uuid: the first that was looked at, as long as it is there."""
-        key, uuid = image.meta.key, image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", "")
+        key, uuid = image.meta.key, source.image_uuid(image)
         with self._lock:
             holder = self._holders.setdefault(uuid, key)
         if holder == key:
@@ -103,7 +103,7 @@ class ImageReconciler:
     def _carry_out(self, image: Image, plan: Plan) -> Image:
         if plan.effects and not image.meta.finalized and not image.meta.deleting:
             image = self._resources.hold(image)
-        uuid = Case.of(image, Observed(()), self._clock.now(), self._limits).uuid
+        uuid = source.image_uuid(image)
         for effect in plan.effects:
             execute(effect, image, uuid, self._storages, self._transfers, self._resources)
         if plan.status != image.status:

@@ -10,6 +10,7 @@ from controller import errors
 from controller.model.backup_storage import Capacity, StorageStatus
 from controller.model.resource import BackupStorage, Key, Kind
 from controller.model.transfer import Failure
+from controller.plan import source
 from controller.plan.backup_storage import Probed, plan_storage
 from controller.ports import AuditedStorage, Clock, Resources, StorageFactory
 
@@ -29,7 +30,7 @@ class OpenStorage:
     @property
     def uuid(self) -> str:
         """The uuid by which refs name it."""
-        return self.resource.status.uuid or self.resource.meta.uid.replace("-", "")
+        return source.storage_uuid(self.resource)
 
     @property
     def name(self) -> str:
@@ -116,8 +117,7 @@ class Storages:
                 and known.resource.meta.uid == resource.meta.uid
             ):
                 return known
-            uuid = resource.status.uuid or resource.meta.uid.replace("-", "")
-            fresh = OpenStorage(resource, self._factory(uuid, resource.spec))
+            fresh = OpenStorage(resource, self._factory(source.storage_uuid(resource), resource.spec))
             self._open[resource.meta.key.name] = fresh
             return fresh
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from controller.engine.storages import OpenStorage
 from controller.model.resource import Image
 from controller.model.transfer import StoredRef, TrashRecord
+from controller.plan import source
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ def discarded(storage: OpenStorage) -> tuple[Discarded, ...]:
 
 def living(images: Iterable[Image]) -> frozenset[str]:
     """Return the uuids whose claims belong to an object that exists: nothing of theirs is expunged."""
-    return frozenset(image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", "") for image in images)
+    return frozenset(source.image_uuid(image) for image in images)
 
 
 def expunge(storage: OpenStorage, image_uuid: str) -> None:

@@ -8,6 +8,7 @@ from controller.model.backup_storage import BackupStorageStatus, Capacity, Stora
 from controller.model.conditions import Condition, ConditionType
 from controller.model.resource import BackupStorage
 from controller.model.transfer import Failure
+from controller.plan import source
 from controller.reasons import Reason
 
 
@@ -37,7 +38,7 @@ def plan_storage(storage: BackupStorage, probed: Probed, now: datetime) -> Backu
             condition(ConditionType.RECONCILING, True, Reason.PROGRESSING_WITH_RETRY, message),
         ]
     status = BackupStorageStatus(
-        uuid=old.uuid or storage.meta.uid.replace("-", ""),
+        uuid=source.storage_uuid(storage),
         status=StorageStatus.CONNECTED if probed.failure is None else StorageStatus.DISCONNECTED,
         observed_generation=generation,
         capacity=probed.capacity or old.capacity,

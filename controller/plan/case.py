@@ -40,7 +40,7 @@ class Case:
     @property
     def uuid(self) -> str:
         """The image's uuid: given, or known already, or the object's uid without dashes."""
-        return self.image.spec.uuid or self.image.status.uuid or self.image.meta.uid.replace("-", "")
+        return source.image_uuid(self.image)
 
     @property
     def max_size_bytes(self) -> int:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from controller.model.image import DeletionPolicy
 from controller.model.resource import FORCE_DELETE, Image
 from controller.model.transfer import TrashRecord
-from controller.plan import retry, settle, status
+from controller.plan import retry, settle, source, status
 from controller.plan.effects import Discard, Effect, LetGo, Plan, ReleaseTransfer, Restore, Unlink
 from controller.plan.observed import Observed, StorageView
 from controller.plan.status import Finding
@@ -57,7 +57,7 @@ def _drop(claimed: list[StorageView]) -> tuple[Effect, ...]:
 def _discard(image: Image, claimed: list[StorageView], now: datetime) -> tuple[Effect, ...]:
     delay = image.spec.deletion_policy is DeletionPolicy.DELAY
     record = TrashRecord(
-        image_uuid=image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", ""),
+        image_uuid=source.image_uuid(image),
         namespace=image.meta.key.namespace,
         name=image.meta.key.name,
         deleted_at=now,
@@ -85,7 +85,7 @@ def _wait(image: Image, observed: Observed, reason: Reason, message: str, now: d
         current=current,
         available=False,
         refs=status.refs(image, observed.storages, current, {}, now=now),
-        uuid=image.status.uuid or image.meta.uid.replace("-", ""),
+        uuid=source.image_uuid(image),
         now=now,
     )
     return Plan(built, finding.message, requeue=ASK_AGAIN * retry.jitter(image.meta.uid))

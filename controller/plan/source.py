@@ -5,7 +5,7 @@ import uuid
 
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Content, Format, ImageSpec, MediaType
-from controller.model.resource import Key
+from controller.model.resource import BackupStorage, Image, Key
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 
@@ -35,6 +35,16 @@ def _list_parts(listed: ChecksumFrom | None) -> tuple[str, ...]:
 def derive_uuid(instance: uuid.UUID, key: Key) -> str:
     """Return the uuid of a standalone object: UUIDv5 of kind, namespace and name under the instance's random id."""
     return uuid.uuid5(instance, str(key)).hex
+
+
+def image_uuid(image: Image) -> str:
+    """Return the uuid of an image: given, or known already, or the object's uid without dashes."""
+    return image.spec.uuid or image.status.uuid or image.meta.uid.replace("-", "")
+
+
+def storage_uuid(storage: BackupStorage) -> str:
+    """Return the uuid of a storage: known already, or the object's uid without dashes."""
+    return storage.status.uuid or storage.meta.uid.replace("-", "")
 
 
 def proof(spec: ImageSpec, found: str | None) -> str:
