@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+from controller.model import conditions
 from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, StorageType
+from controller.model.conditions import ConditionType
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content, DeletionPolicy, Format, ImageSpec, ImageStatus, State
 from controller.model.resource import Image, Key, Kind, Meta, Resource
@@ -232,3 +234,21 @@ class World:
     @property
     def case(self) -> Case:
         return Case.of(self.image, self.observe(), self.now, LIMITS)
+
+
+def ready(world: World) -> bool:
+    return conditions.is_true(world.image.status.conditions, ConditionType.READY)
+
+
+def available(world: World) -> bool:
+    return conditions.is_true(world.image.status.conditions, ConditionType.AVAILABLE)
+
+
+def stalled(world: World) -> bool:
+    return conditions.is_true(world.image.status.conditions, ConditionType.STALLED)
+
+
+def reason(world: World) -> Reason:
+    found = conditions.find(world.image.status.conditions, ConditionType.READY)
+    assert found is not None
+    return found.reason

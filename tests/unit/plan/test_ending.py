@@ -3,43 +3,13 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
-from controller.model import conditions
-from controller.model.conditions import ConditionType
 from controller.model.image import DeletionPolicy
 from controller.model.resource import FORCE_DELETE
 from controller.plan.deletion import due
 from controller.plan.effects import LetGo
-from controller.reasons import Reason
-from tests.fakes.world import World, content, spec
+from tests.fakes.world import World, content, ready, spec
 
 A, B = "http://images.example/a", "http://images.example/b"
-
-
-@pytest.fixture
-def world() -> World:
-    world = World.of(spec(A))
-    world.sources = {A: content(1), B: content(2)}
-    return world
-
-
-def ready(world: World) -> bool:
-    return conditions.is_true(world.image.status.conditions, ConditionType.READY)
-
-
-def available(world: World) -> bool:
-    return conditions.is_true(world.image.status.conditions, ConditionType.AVAILABLE)
-
-
-def stalled(world: World) -> bool:
-    return conditions.is_true(world.image.status.conditions, ConditionType.STALLED)
-
-
-def reason(world: World) -> Reason:
-    found = conditions.find(world.image.status.conditions, ConditionType.READY)
-    assert found is not None
-    return found.reason
 
 
 def test_deletion_drops_every_claim_then_lets_go(world: World) -> None:

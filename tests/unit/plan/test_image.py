@@ -3,8 +3,6 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.digest import Digest
@@ -12,34 +10,9 @@ from controller.model.image import Format, MediaType, Phase, RefStatus, RetryPol
 from controller.model.transfer import Failure, Queued, Running
 from controller.plan.effects import Link, ReleaseTransfer, StartTransfer, Unlink
 from controller.reasons import Reason
-from tests.fakes.world import Store, World, content, spec
+from tests.fakes.world import Store, World, available, content, ready, reason, spec, stalled
 
 A, B = "http://images.example/a", "http://images.example/b"
-
-
-@pytest.fixture
-def world() -> World:
-    world = World.of(spec(A))
-    world.sources = {A: content(1), B: content(2)}
-    return world
-
-
-def ready(world: World) -> bool:
-    return conditions.is_true(world.image.status.conditions, ConditionType.READY)
-
-
-def available(world: World) -> bool:
-    return conditions.is_true(world.image.status.conditions, ConditionType.AVAILABLE)
-
-
-def stalled(world: World) -> bool:
-    return conditions.is_true(world.image.status.conditions, ConditionType.STALLED)
-
-
-def reason(world: World) -> Reason:
-    found = conditions.find(world.image.status.conditions, ConditionType.READY)
-    assert found is not None
-    return found.reason
 
 
 def test_an_image_is_fetched_claimed_and_ready(world: World) -> None:
