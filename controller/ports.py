@@ -442,3 +442,7 @@ class Transfers(Protocol):
     def release(self, key: str, owner: str) -> None:
         """The owner is done with it. Without owners a running one stops (resumable) and a finished one is forgotten."""
         ...
+
+    def load(self) -> tuple[int, int]:
+        """Return how many wait for a slot, and how many have one."""
+        ...

@@ -18,6 +18,7 @@ from controller.adapters.sources.file import FileSource
 from controller.adapters.sources.http import HttpSource
 from controller.adapters.sources.router import SourceRouter
 from controller.engine.engine import Engine
+from controller.engine.figures import Figures
 from controller.engine.transfers import EmbeddedTransfers
 from controller.gitops import crds
 from controller.gitops.instance_lock import InstanceLock
@@ -47,6 +48,7 @@ class Built:
         forbidden: Sequence[Path],
         storages: Callable[[Clock], StorageFactory] = BackupStorages,
         secrets: Secrets | None = None,
+        figures: Figures | None = None,
     ) -> None:
         self.progress = Progress()
         self._transfers: EmbeddedTransfers | None = None
@@ -62,11 +64,12 @@ class Built:
                 concurrency=settings.transfer.concurrency,
                 secrets=secrets,
                 verifier=OpenPgp(clock),
+                figures=figures,
             )
             return self._transfers
 
         self.engine = Engine(
-            resources, factory, transfers, clock, settings.engine, settings.transfer, on_pass=self.progress.saw
+            resources, factory, transfers, clock, settings.engine, settings.transfer, self.progress.saw, figures
         )
 
     def close(self) -> bool:
@@ -166,12 +169,13 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
 
     system = SystemClock()
     client = Client(access.find(mode.kubeconfig, os.environ), system)
+    done = Figures()
 
     def storages(clock: Clock) -> StorageFactory:
         return ConfinedStorages(BackupStorages(clock), mode.storage_roots)
 
     def build(resources: Resources) -> Built:
-        return Built(settings, resources, system, mode.storage_roots, storages)
+        return Built(settings, resources, system, mode.storage_roots, storages, figures=done)
 
     identity = f"{socket.gethostname()}_{uuid.uuid4()}"  # the host name of a Pod is its name
     leadership: Leadership = Alone()
@@ -180,7 +184,7 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
     events = Events(client, system, identity)
     built = Operator(client, build, mode, system, leadership, events.saw)
     try:
-        with _served(built, client, mode, system):
+        with _served(built, client, done, mode, system):
             yield built
     finally:
         events.close()
@@ -188,27 +192,30 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
 
 
 @contextmanager
-def _served(of: "Operator", client: "Client", mode: OperatorSettings, clock: Clock) -> Iterator[None]:
+def _served(of: "Operator", client: "Client", done: Figures, mode: OperatorSettings, clock: Clock) -> Iterator[None]:
     if mode.serve is None:
         yield
         return
-    from controller.serve.metrics import Figures, Metrics
+    from controller.serve.metrics import Metrics, Reading
     from controller.serve.server import Server
 
-    def figures() -> Figures:
+    def read() -> Reading:
         health, engine = of.health, of.health.engine
-        return Figures(
+        return Reading(
             leading=health.leading,
             resources=health.resources,
+            now=clock.now(),
+            done=done,
             queue_depth=len(engine.queue) if engine else 0,
-            api_writes=client.writes,
+            transfers=engine.transfers.load() if engine else (0, 0),
+            api_writes=client.writes(),
             resyncs=health.resyncs,
             missed=health.missed,
             feed_starts=health.feed_starts,
             synced_age_s=None if health.synced_at is None else clock.monotonic() - health.synced_at,
         )
 
-    server = Server(*mode.serve, of.health, Metrics(figures), clock, mode.list_interval)
+    server = Server(*mode.serve, of.health, Metrics(read), clock, mode.list_interval)
     server.start()
     try:
         yield

@@ -8,6 +8,7 @@ import structlog
 from controller import errors
 from controller.engine import trash
 from controller.engine.berths import source_name
+from controller.engine.figures import Figures
 from controller.engine.queue import KeyedQueue
 from controller.engine.reconcile import ImageReconciler, Outcome
 from controller.engine.storages import OpenStorage, Storages
@@ -42,13 +43,15 @@ class Engine:
         engine: EngineSettings,
         transfer: TransferSettings,
         on_pass: Callable[[Key, Outcome], None] = lambda _key, _outcome: None,
+        figures: Figures | None = None,
     ) -> None:
         self._resources = resources
         self._clock = clock
         self._settings = engine
         self._transfer_settings = transfer
         self._on_pass = on_pass
-        self.queue: KeyedQueue[Key] = KeyedQueue(clock)
+        self.figures = figures or Figures()
+        self.queue: KeyedQueue[Key] = KeyedQueue(clock, self.figures.queue_wait.saw)
         self.storages = Storages(resources, factory, clock, self._storage_changed)
         self.transfers = transfers(self._transfer_changed)
         limits = Limits(
@@ -91,10 +94,12 @@ class Engine:
 
     def _work(self) -> None:
         while (key := self.queue.get()) is not None:
+            began = self._clock.monotonic()
             try:
                 self.do(key)
             finally:
                 self.queue.done(key)
+                self.figures.reconcile[key.kind].saw(self._clock.monotonic() - began)
 
     def do(self, key: Key) -> None:
         """Do one pass over a key, in this thread. Never raises: a bug of ours is logged and the key looked at again."""

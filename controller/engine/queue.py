@@ -3,7 +3,7 @@
 import heapq
 import threading
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from controller.ports import Clock
@@ -14,11 +14,14 @@ K = TypeVar("K", bound=Hashable)
 class KeyedQueue(Generic[K]):
     """Thread-safe. A key added while a worker has it is given out again after `done`, never to a second worker."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, on_wait: Callable[[float], None] = lambda _seconds: None) -> None:
+        """`on_wait` hears of each key how many seconds it waited for a worker."""
         self._clock = clock
+        self._on_wait = on_wait
         self._wake = threading.Condition()
         self._ready: deque[K] = deque()
-        self._waiting: set[K] = set()
+        self._waiting: dict[K, float] = {}
+        """Since when, by the monotonic clock."""
         self._busy: set[K] = set()
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
@@ -54,7 +57,7 @@ class KeyedQueue(Generic[K]):
                 self._promote(now)
                 if self._ready:
                     key = self._ready.popleft()
-                    self._waiting.discard(key)
+                    self._on_wait(max(now - self._waiting.pop(key, now), 0.0))
                     self._busy.add(key)
                     return key
                 if deadline is not None and now >= deadline:
@@ -90,7 +93,7 @@ class KeyedQueue(Generic[K]):
     def _add(self, key: K) -> None:
         if key in self._waiting or self._closed:
             return
-        self._waiting.add(key)
+        self._waiting[key] = self._clock.monotonic()
         if key not in self._busy:
             self._ready.append(key)
             self._wake.notify()

@@ -10,6 +10,7 @@ import structlog
 from controller.engine import one_pass
 from controller.engine.berths import StorageOpener
 from controller.engine.fair_queue import FairQueue
+from controller.engine.figures import Figures, Meter, Origin, Saving
 from controller.engine.limits import PassLimits
 from controller.model.transfer import Broken, Failure, Placed, Queued, Running, TransferRequest, TransferState
 from controller.ports import Clock, Secrets, SignatureVerifier, Source
@@ -27,6 +28,7 @@ class _Job:
     request: TransferRequest
     owners: set[str]
     state: Running | Placed | Broken | None = None
+    waits_since: float = 0.0
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -49,6 +51,7 @@ class EmbeddedTransfers:
         pace: PassLimits | None = None,
         secrets: Secrets | None = None,
         verifier: SignatureVerifier | None = None,
+        figures: Figures | None = None,
     ) -> None:
         self._source = source
         self._storages = storages
@@ -58,6 +61,7 @@ class EmbeddedTransfers:
         self._pace = pace or PassLimits()
         self._secrets = secrets
         self._verifier = verifier
+        self._figures = figures or Figures()
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._jobs: dict[str, _Job] = {}
@@ -79,6 +83,8 @@ class EmbeddedTransfers:
                 job = self._jobs[request.key] = _Job(request, set())
                 if request.key not in self._running:
                     self._enqueue(request)
+            elif isinstance(job.state, Placed) and owner not in job.owners:
+                self._figures.save(Saving.DEDUPE, job.state.fetched_bytes)
             job.owners.add(owner)
             self._owned[owner].add(request.key)
 
@@ -112,6 +118,11 @@ class EmbeddedTransfers:
                 self._queue.remove(key)
                 job.stop.set()
 
+    def load(self) -> tuple[int, int]:
+        """Return how many wait for a slot, and how many have one."""
+        with self._lock:
+            return len(self._queue), len(self._running)
+
     @property
     def closing(self) -> bool:
         """Whether `close` was called."""
@@ -134,6 +145,7 @@ class EmbeddedTransfers:
 
     def _enqueue(self, request: TransferRequest) -> None:
         self._queue.put(request.namespace, request.key)
+        self._jobs[request.key].waits_since = self._clock.monotonic()
         if self._idle < len(self._queue) and len(self._threads) < self._concurrency:
             thread = threading.Thread(target=self._serve, name=f"transfer-{len(self._threads)}")
             self._threads.append(thread)
@@ -157,11 +169,16 @@ class EmbeddedTransfers:
                 self._idle -= 1
             job = self._running[key] = self._jobs[key]
             job.state = Running(0, None)
+            self._figures.transfer_wait.saw(self._clock.monotonic() - job.waits_since)
             return job
 
     def _run(self, job: _Job) -> Placed | Broken:
+        origin = Origin.SOURCE if job.request.origin is None else Origin.STORAGE
+        meter = Meter(self._figures, origin)
+
         def report(state: Running) -> None:
             job.state = state
+            meter.saw(state)
 
         key, url = job.request.key, job.request.url.redacted
         began = self._clock.monotonic()
@@ -179,6 +196,7 @@ class EmbeddedTransfers:
             )
         except Exception as error:  # the edge: a bug in one transfer must not take the pool with it
             log.exception("transfer.crashed", key=key, url=url)
+            self._figures.end(origin, Reason.INTERNAL_ERROR)
             failure = Failure(Reason.INTERNAL_ERROR, f"internal error: {type(error).__name__}", terminal=False)
             return Broken(failure, advanced=False)
         if job.stop.is_set():
@@ -186,10 +204,12 @@ class EmbeddedTransfers:
             return state
         seconds = round(self._clock.monotonic() - began, 3)
         if isinstance(state, Placed):
+            self._figures.end(origin, Reason.SUCCEEDED)
             digest = str(state.content.sha256)
             log.info("transfer.finished", key=key, url=url, bytes=state.fetched_bytes, seconds=seconds, digest=digest)
         else:
             reason, message = state.failure.reason, state.failure.message
+            self._figures.end(origin, reason)
             log.warning("transfer.broken", key=key, url=url, reason=reason, message=message, seconds=seconds)
         return state
 
@@ -198,6 +218,8 @@ class EmbeddedTransfers:
         with self._lock:
             if not job.stop.is_set():
                 job.state = state
+                if isinstance(state, Placed):
+                    self._figures.save(Saving.DEDUPE, state.fetched_bytes * max(len(job.owners) - 1, 0))
             del self._running[key]
             self._queue.give_back(job.request.namespace)
             successor = self._jobs.get(key)

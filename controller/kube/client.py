@@ -5,7 +5,9 @@ Small on purpose: a call costs a quarter of the CPU that it costs the official c
 
 import base64
 import json
+import re
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,6 +35,10 @@ ROTATES_EVERY = timedelta(seconds=60)
 JSON = "application/json"
 MERGE = "application/merge-patch+json"
 
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+"""As RBAC calls them."""
+_RESOURCE = re.compile(r"/api(?:s/[^/]+)?/[^/]+/(?:namespaces/[^/]+/)?([^/]+)(?:/[^/]+(/[^/]+)?)?")
+
 Document = dict[str, Any]
 
 
@@ -58,8 +64,12 @@ class Client:
         self._clock = clock
         self._lock = threading.Lock()
         self._session: _Session | None = None
-        self.writes = 0
-        """Requests that changed something, refused ones included."""
+        self._writes: Counter[tuple[str, str]] = Counter()
+
+    def writes(self) -> Mapping[tuple[str, str], int]:
+        """Return how many requests changed something, refused ones included, by verb and resource (`images/status`)."""
+        with self._lock:
+            return dict(self._writes)
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -90,7 +100,7 @@ class Client:
         """Send a request; after a 401 once more with fresh credentials."""
         if document is not None:
             with self._lock:
-                self.writes += 1
+                self._writes[VERBS[method], _resource(path)] += 1
         session = self._login()
         response = self._send(session, method, path, query, document)
         if response.status == 401:
@@ -157,6 +167,12 @@ class Client:
             left = login.expires - self._clock.now() - RENEW_BEFORE
             return self._clock.monotonic() + max(left.total_seconds(), 1.0)
         return self._clock.monotonic() + ROTATES_EVERY.total_seconds() if login.rotates else None
+
+
+def _resource(path: str) -> str:
+    """Return what a path names, without names: `images`, `images/status`."""
+    found = _RESOURCE.fullmatch(path)
+    return "other" if found is None else found[1] + (found[2] or "")
 
 
 def _answer(response: urllib3.BaseHTTPResponse, method: str, path: str) -> Document:

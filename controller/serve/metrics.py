@@ -1,28 +1,35 @@
 """What Prometheus scrapes. Names carry units; labels come from closed sets, or are names of storages."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from controller.engine.figures import Distribution, Figures
 from controller.model import conditions
 from controller.model.backup_storage import StorageStatus
 from controller.model.conditions import ConditionType
-from controller.model.resource import Kind
+from controller.model.resource import Image, Kind
 from controller.ports import Resources
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What the loop counts. `resources` None: it is the standby and knows nothing."""
+class Reading:
+    """All that is shown, at one moment. `resources` None: it is the standby and knows nothing."""
 
     leading: bool
     resources: Resources | None
+    now: datetime
+    done: Figures
     queue_depth: int
-    api_writes: int
+    transfers: tuple[int, int]
+    """How many wait for a slot, and how many have one."""
+    api_writes: Mapping[tuple[str, str], int]
+    """By verb and resource."""
     resyncs: int
     missed: int
     feed_starts: int
@@ -32,10 +39,11 @@ class Figures:
 class Metrics(Collector):
     """Collects at the time of the scrape; nothing is counted twice."""
 
-    def __init__(self, figures: Callable[[], Figures]) -> None:
-        self._figures = figures
+    def __init__(self, read: Callable[[], Reading]) -> None:
+        self._read = read
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
+        ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
         """Return the page."""
@@ -43,34 +51,104 @@ class Metrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield all families; called by the registry."""
-        figures = self._figures()
-        yield _gauge("goldmaster_leader", "Whether this replica reconciles", float(figures.leading))
-        yield _gauge("goldmaster_queue_depth", "Objects that wait for a worker", figures.queue_depth)
-        yield _counter("goldmaster_api_writes", "Requests that changed something on the API server", figures.api_writes)
-        yield _counter("goldmaster_resyncs", "Complete lists of all objects", figures.resyncs)
-        yield _counter("goldmaster_watch_missed", "Changes that a list told before the watch", figures.missed)
-        yield _counter("goldmaster_watch_starts", "Starts of the watch in this term", figures.feed_starts)
-        if figures.synced_age_s is not None:
-            help_text = "Time since all objects were listed"
-            yield _gauge("goldmaster_last_resync_age_seconds", help_text, figures.synced_age_s)
-        if figures.resources is not None:
-            yield _images(figures.resources)
-            yield from _storages(figures.resources)
+        reading = self._read()
+        yield _gauge("goldmaster_leader", "Whether this replica reconciles", float(reading.leading))
+        yield from _work(reading)
+        yield from _bytes(reading.done)
+        yield from _cluster(reading)
+        if reading.resources is not None:
+            yield from _images(reading.resources, reading.now)
+            yield from _storages(reading.resources)
 
 
-def _images(resources: Resources) -> Metric:
+def _work(reading: Reading) -> Iterator[Metric]:
+    done = reading.done
+    yield _gauge("goldmaster_queue_depth", "Objects that wait for a worker", reading.queue_depth)
+    yield _histogram(
+        "goldmaster_queue_wait_seconds",
+        "From when a look is due to when a worker takes it",
+        {"": done.queue_wait.taken()},
+    )
+    passes = {kind.value: durations.taken() for kind, durations in done.reconcile.items()}
+    yield _histogram("goldmaster_reconcile_seconds", "Duration of one look at an object", passes, "kind")
+    transfers = GaugeMetricFamily(
+        "goldmaster_transfers", "Transfers that are not at their end, by where they stand", labels=["phase"]
+    )
+    queued, running = reading.transfers
+    transfers.add_metric(["queued"], queued)
+    transfers.add_metric(["running"], running)
+    yield transfers
+    yield _histogram(
+        "goldmaster_transfer_wait_seconds", "Wait of a transfer for its slot", {"": done.transfer_wait.taken()}
+    )
+    ended = CounterMetricFamily(
+        "goldmaster_transfers_ended",
+        "Transfers that ended by themselves, by where they read (source, or another storage) and how it went",
+        labels=["origin", "reason"],
+    )
+    for (origin, reason), count in sorted(done.ended().items()):
+        ended.add_metric([origin.value, reason.value], count)
+    yield ended
+
+
+def _bytes(done: Figures) -> Iterator[Metric]:
+    received = CounterMetricFamily(
+        "goldmaster_received_bytes",
+        "Bytes that transfers read, by where: source, or another storage",
+        labels=["origin"],
+    )
+    for origin, count in sorted(done.received().items()):
+        received.add_metric([origin.value], count)
+    saved = CounterMetricFamily(
+        "goldmaster_saved_bytes", "Bytes that need not be fetched, thanks to what", labels=["by"]
+    )
+    for why, count in sorted(done.saved().items()):
+        saved.add_metric([why.value], count)
+    yield from (received, saved)
+
+
+def _cluster(reading: Reading) -> Iterator[Metric]:
+    writes = CounterMetricFamily(
+        "goldmaster_api_writes",
+        "Requests that change something on the API server, refused ones included",
+        labels=["verb", "resource"],
+    )
+    for labels, count in sorted(reading.api_writes.items()):
+        writes.add_metric(labels, count)
+    yield writes
+    yield _counter("goldmaster_resyncs", "Complete lists of all objects", reading.resyncs)
+    yield _counter("goldmaster_watch_missed", "Changes that a list told before the watch", reading.missed)
+    yield _counter("goldmaster_watch_starts", "Starts of the watch in this term", reading.feed_starts)
+    if reading.synced_age_s is not None:
+        yield _gauge("goldmaster_last_resync_age_seconds", "Time since all objects were listed", reading.synced_age_s)
+
+
+def _images(resources: Resources, now: datetime) -> Iterator[Metric]:
     counts: Counter[tuple[str, str]] = Counter()
+    oldest: datetime | None = None
     for key in resources.keys(Kind.IMAGE):
         image = resources.image(key)
-        if image is not None:
-            ready = conditions.find(image.status.conditions, ConditionType.READY)
-            counts[image.status.phase.value, ready.reason.value if ready else ""] += 1
+        if image is None:
+            continue
+        ready = conditions.find(image.status.conditions, ConditionType.READY)
+        counts[image.status.phase.value, ready.reason.value if ready else ""] += 1
+        proven = _proven_at(image)
+        oldest = proven if oldest is None or (proven is not None and proven < oldest) else oldest
     family = GaugeMetricFamily(
         "goldmaster_images", "Images by phase and by the reason of their Ready condition", labels=["phase", "reason"]
     )
     for labels, count in sorted(counts.items()):
         family.add_metric(labels, count)
-    return family
+    yield family
+    if oldest is not None:
+        age_s = max((now - oldest).total_seconds(), 0.0)
+        help_text = "Age of the proof of that served image whose bytes were proven longest ago"
+        yield _gauge("goldmaster_oldest_verification_age_seconds", help_text, age_s)
+
+
+def _proven_at(image: Image) -> datetime | None:
+    """Return when all bytes of what is served were last hashed and compared."""
+    return None if image.status.current is None else image.status.current.imported_at
 
 
 def _storages(resources: Resources) -> Iterator[Metric]:
@@ -96,3 +174,13 @@ def _gauge(name: str, help_text: str, value: float) -> Metric:
 
 def _counter(name: str, help_text: str, value: float) -> Metric:
     return CounterMetricFamily(name, help_text, value=value)
+
+
+def _histogram(name: str, help_text: str, taken: Mapping[str, Distribution], label: str = "") -> Metric:
+    """Return a histogram of one series, or of one per value of `label`."""
+    family = HistogramMetricFamily(name, help_text, labels=[label] if label else [])
+    for value, distribution in sorted(taken.items()):
+        buckets = [(str(bound), float(count)) for bound, count in distribution.at_most]
+        buckets.append(("+Inf", float(distribution.count)))
+        family.add_metric([value] if label else [], buckets, distribution.sum_s)
+    return family

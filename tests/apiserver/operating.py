@@ -98,9 +98,9 @@ class OperatorProcess:
         return answer.status, answer.data.decode()
 
     def metric(self, name: str) -> float:
-        """Return a metric without labels."""
-        page = self.probe("/metrics")[1]
-        return next(float(line.split()[1]) for line in page.splitlines() if line.split()[0] == name)
+        """Return a metric, summed over its labels; 0 where there is none yet."""
+        page = self.probe("/metrics")[1].splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in page if line.replace("{", " ").split()[0] == name)
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what it logged."""

@@ -79,6 +79,9 @@ def test_an_image_costs_two_writes_and_an_event(process: OperatorProcess, images
     page = process.probe("/metrics")[1]
     assert 'goldmaster_images{phase="Ready",reason="Succeeded"} 6.0' in page
     assert 'goldmaster_storage_connected{storage="main"} 1.0' in page
+    assert process.metric("goldmaster_received_bytes_total") == 6 * len(make.raw(seed=1))
+    assert 'goldmaster_transfers_ended_total{origin="source",reason="Succeeded"} 6.0' in page
+    assert 'goldmaster_api_writes_total{resource="images/status",verb="update"}' in page
     described = process.kube.kubectl("describe", "image", "warm").stdout
     assert "stored and verified on main" in described.split("Events:")[1]
 

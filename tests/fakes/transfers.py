@@ -62,6 +62,10 @@ class FakeTransfers:
                 self._owners.pop(key, None)
                 self._states.pop(key, None)
 
+    def load(self) -> tuple[int, int]:
+        with self._lock:
+            return 0, sum(isinstance(state, Running) for state in self._states.values())
+
     def finish(self, failure: Failure | None = None) -> None:
         """End what runs: well, or with a failure."""
         with self._lock:

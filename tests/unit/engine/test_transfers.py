@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from controller import errors
+from controller.engine.figures import Figures, Origin, Saving
 from controller.engine.transfers import EmbeddedTransfers
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferState
 from controller.model.url import SourceUrl
@@ -56,7 +57,10 @@ class Gatekeeper:
 
 @contextmanager
 def pool(
-    source: ScriptedSource, storages: Storages | None = None, concurrency: int = 1
+    source: ScriptedSource,
+    storages: Storages | None = None,
+    concurrency: int = 1,
+    figures: Figures | None = None,
 ) -> Iterator[tuple[EmbeddedTransfers, Changes]]:
     changes = Changes()
     transfers = EmbeddedTransfers(
@@ -66,6 +70,7 @@ def pool(
         changes,
         concurrency=concurrency,
         pace=world.PACE,
+        figures=figures,
     )
     try:
         yield transfers, changes
@@ -112,6 +117,41 @@ def test_the_same_key_is_one_transfer_for_all_who_ask() -> None:
         transfers.start(world.request(), "four")
         assert isinstance(transfers.state("get-1"), Placed)
         assert len(source.asked) == 1
+
+
+def test_what_a_transfer_costs_and_saves_is_counted_once() -> None:
+    gate, figures = Gatekeeper(), Figures()
+    with pool(ScriptedSource(IMAGE, on_read=gate), figures=figures) as (transfers, changes):
+        for owner in ("one", "two", "three"):
+            transfers.start(world.request(), owner)
+        gate.wait_for_one()
+        assert transfers.load() == (0, 1)
+        transfers.start(world.request(key="get-2"), "five")
+        assert transfers.load() == (1, 1)
+        transfers.release("get-2", "five")
+        gate.opened.set()
+        changes.until(ended(transfers, "get-1"))
+        transfers.start(world.request(), "four")
+        transfers.start(world.request(), "four")
+        assert figures.received()[Origin.SOURCE] == len(IMAGE)
+        assert figures.saved()[Saving.DEDUPE] == 3 * len(IMAGE)
+        assert figures.ended() == {(Origin.SOURCE, Reason.SUCCEEDED): 1}
+        assert figures.transfer_wait.taken().count == 1
+    assert transfers.load() == (0, 0)
+
+
+def test_a_broken_transfer_is_counted_by_its_reason_and_a_resumed_one_by_what_it_kept() -> None:
+    figures = Figures()
+    source = ScriptedSource(IMAGE, break_at=[200 * KIB])
+    with pool(source, figures=figures) as (transfers, changes):
+        transfers.start(world.request(), "one")
+        changes.until(ended(transfers, "get-1"))
+        transfers.release("get-1", "one")
+        transfers.start(world.request(), "one")
+        changes.until(lambda: isinstance(transfers.state("get-1"), Placed))
+    assert figures.ended() == {(Origin.SOURCE, Reason.SOURCE_UNREACHABLE): 1, (Origin.SOURCE, Reason.SUCCEEDED): 1}
+    assert 0 < figures.saved()[Saving.RESUME] <= 200 * KIB
+    assert figures.received()[Origin.SOURCE] >= len(IMAGE) - figures.saved()[Saving.RESUME]
 
 
 def test_one_of_two_owners_leaving_stops_nothing() -> None:

@@ -115,7 +115,25 @@ def test_writes_say_who_wrote_and_are_counted(api: Api, client: Client) -> None:
         ("POST", "/as?fieldManager=goldmaster"),
         ("GET", "/a?limit=5"),
     ]
-    assert client.writes == 3
+    assert client.writes() == {("update", "other"): 1, ("patch", "other"): 1, ("create", "other"): 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "resource"),
+    [
+        ("/apis/goldmaster.dev/v1alpha1/namespaces/secret-project/images/debian/status", "images/status"),
+        ("/apis/goldmaster.dev/v1alpha1/namespaces/secret-project/images/debian", "images"),
+        ("/apis/goldmaster.dev/v1alpha1/backupstorages/main/status", "backupstorages/status"),
+        ("/apis/coordination.k8s.io/v1/namespaces/goldmaster-system/leases", "leases"),
+        ("/api/v1/namespaces/secret-project/events", "events"),
+        ("/api/v1/namespaces/secret-project", "namespaces"),
+    ],
+)
+def test_writes_are_counted_by_what_they_change_never_by_whose(
+    api: Api, client: Client, path: str, resource: str
+) -> None:
+    client.merge(path, {})
+    assert client.writes() == {("patch", resource): 1}
 
 
 def test_a_password_goes_as_basic_authorization(api: Api) -> None:
