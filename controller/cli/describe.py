@@ -183,9 +183,14 @@ def _image_status(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
             yield _short(f"source {name}", value)
         yield _short("imported", f"{_when(current['importedAt'], now)} from {current['url']}")
         yield _short("proven by", current["proof"])
-    if "servedBy" in status.get("source", {}):
-        yield _short("served by", status["source"]["servedBy"])
+    yield from _source(status.get("source", {}))
     yield from _under_way(status, now)
+
+
+def _source(source: Mapping[str, Any]) -> Iterator[str]:
+    for label, name in (("served by", "servedBy"), ("etag", "etag"), ("last modified", "lastModified")):
+        if name in source:
+            yield _short(label, source[name])
 
 
 def _under_way(status: Mapping[str, Any], now: datetime) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """The Secret of a transfer, read when it starts and dropped when it ends."""
 
 from controller import errors
-from controller.model.secret import KEYS_TYPE, Credentials, Secret
+from controller.model.origin import Validator
+from controller.model.secret import KEYS_TYPE, MIN_HIDDEN, Credentials, Secret
 from controller.model.transfer import TransferRequest
+from controller.model.url import SourceUrl
 from controller.ports import Secrets
 
 
@@ -22,6 +24,19 @@ def of(request: TransferRequest, secrets: Secrets | None) -> Credentials | None:
         known = " ".join(sorted(credentials.origins))
         raise errors.PolicyDenied(f"{secret.shown} may not go to {request.url.origin}: its origins are {known}")
     return credentials
+
+
+def without_secrets(validator: Validator, told: Credentials | None, url: SourceUrl) -> Validator:
+    """Return a validator fit for a status: one in which a server repeats a value of the Secret or the query is dropped.
+
+    It is not cut: two that differ in what was cut out would be equal.
+    """
+    values = (*(told.hidden if told is not None else ()), *([url.query] if len(url.query) >= MIN_HIDDEN else []))
+
+    def clean(text: str | None) -> str | None:
+        return None if text is None or any(value in text for value in values) else text
+
+    return Validator(clean(validator.etag), clean(validator.last_modified))
 
 
 def keys(namespace: str, name: str, secrets: Secrets | None) -> tuple[bytes, ...]:

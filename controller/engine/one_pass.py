@@ -112,6 +112,7 @@ class OnePass:
             fetched_bytes=intake.fetched_bytes,
             resumed_bytes=intake.resumed_bytes,
             proof=self._proof,
+            length=intake.position,
         )
 
     def _ask_list(self) -> Content | None:
@@ -341,13 +342,15 @@ class OnePass:
         return Broken(berthing.failure_of(error), advanced=durable > self._durable_before)
 
     def scrubbed(self, outcome: Placed | Broken) -> Placed | Broken:
-        """Return it without a value of the Secret, which a server may have repeated."""
-        if self._credentials is None:
-            return outcome
-        scrub = self._credentials.scrub
+        """Return it without a value of the Secret, or the query of the url, which a server may have repeated."""
+        told = self._credentials
         if isinstance(outcome, Placed):
-            return replace(outcome, served_by=scrub(outcome.served_by))
-        return replace(outcome, failure=replace(outcome.failure, message=scrub(outcome.failure.message)))
+            served_by = outcome.served_by if told is None else told.scrub(outcome.served_by)
+            validator = credentials.without_secrets(outcome.validator, told, self._request.url)
+            return replace(outcome, served_by=served_by, validator=validator)
+        if told is None:
+            return outcome
+        return replace(outcome, failure=replace(outcome.failure, message=told.scrub(outcome.failure.message)))
 
     def close(self) -> None:
         """Let go of everything; discard every partial that was not published or kept."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from controller.model.conditions import Condition
 from controller.model.digest import Digest
+from controller.model.origin import Origin
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 
@@ -204,6 +205,8 @@ class Revision:
     proof: str
     """By what the bytes were proven: `checksum sha512`, `checksum list sha256`, or `first use` where the spec promises
     nothing."""
+    origin: Origin | None = None
+    """Who served the bytes, and what it called that version; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +249,5 @@ class ImageStatus:
     last_handled_reconcile_at: str | None = None
     create_date: datetime | None = None
     last_op_date: datetime | None = None
-    served_by: str | None = None
     paravirtualized: bool | None = None
     conditions: tuple[Condition, ...] = field(default=())

@@ -5,7 +5,7 @@ understand. A field that is not known is refused, never ignored.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -42,6 +42,7 @@ from controller.model.image import (
     State,
     Timeouts,
 )
+from controller.model.origin_document import origin_to_dict, read_origin
 from controller.model.resource import API_VERSION, Key, Kind
 from controller.model.schema import Document
 from controller.model.url import SourceUrl
@@ -219,7 +220,7 @@ def image_status_to_dict(status: ImageStatus) -> dict[str, Any]:
         attempts=status.attempts or None,
         nextRetryAt=_time(status.next_retry_at),
         lastHandledReconcileAt=status.last_handled_reconcile_at,
-        source=None if status.served_by is None else {"servedBy": status.served_by},
+        source=None if current is None else current.get("source"),
         createDate=_time(status.create_date),
         lastOpDate=_time(status.last_op_date),
         conditions=_conditions_to_list(status.conditions) or None,
@@ -229,12 +230,12 @@ def image_status_to_dict(status: ImageStatus) -> dict[str, Any]:
 def image_status_from_dict(value: object) -> ImageStatus:
     """Read a status that `image_status_to_dict` wrote. Raises InvalidSpec, which names the field."""
     fields = Fields(value, ("status",))
-    current, source = fields.child("current"), fields.child("source")
+    current = fields.child("current")
     return ImageStatus(
         uuid=fields.text("uuid"),
         phase=fields.choice("phase", Phase) or Phase.PENDING,
         observed_generation=fields.integer("observedGeneration") or 0,
-        current=None if current is None else _revision(current),
+        current=None if current is None else _served_revision(current, fields.child("source")),
         history=tuple(_revision(revision) for revision in fields.children("history")),
         refs=tuple(_ref(ref) for ref in fields.children("backupStorageRefs")),
         progress=_progress(fields.child("progress")),
@@ -244,7 +245,6 @@ def image_status_from_dict(value: object) -> ImageStatus:
         last_handled_reconcile_at=fields.text("lastHandledReconcileAt"),
         create_date=fields.time("createDate"),
         last_op_date=fields.time("lastOpDate"),
-        served_by=None if source is None else source.text("servedBy"),
         paravirtualized=fields.boolean("paravirtualized"),
         conditions=_conditions(fields),
     )
@@ -264,18 +264,19 @@ def _served(current: dict[str, Any] | None) -> dict[str, Any]:
 
 def _revision_to_dict(revision: Revision) -> dict[str, Any]:
     content = revision.content
-    return {
-        "sha256": content.sha256.hex,
-        "md5Sum": content.md5.hex,
-        "size": content.virtual_size_bytes,
-        "actualSize": content.size_bytes,
-        "format": content.format.value,
-        "sourceDigest": {digest.algorithm.value: digest.hex for digest in content.source_digests},
-        "sourceId": revision.source_id,
-        "url": revision.url,
-        "importedAt": format_time(revision.imported_at),
-        "proof": revision.proof,
-    }
+    return _present(
+        sha256=content.sha256.hex,
+        md5Sum=content.md5.hex,
+        size=content.virtual_size_bytes,
+        actualSize=content.size_bytes,
+        format=content.format.value,
+        sourceDigest={digest.algorithm.value: digest.hex for digest in content.source_digests},
+        sourceId=revision.source_id,
+        url=revision.url,
+        importedAt=format_time(revision.imported_at),
+        proof=revision.proof,
+        source=None if revision.origin is None else origin_to_dict(revision.origin),
+    )
 
 
 def _revision(fields: Fields) -> Revision:
@@ -293,7 +294,14 @@ def _revision(fields: Fields) -> Revision:
         url=fields.need("url", fields.text("url")),
         imported_at=fields.need("importedAt", fields.time("importedAt")),
         proof=fields.need("proof", fields.text("proof")),
+        origin=read_origin(fields.child("source")),
     )
+
+
+def _served_revision(fields: Fields, source: Fields | None) -> Revision:
+    """Read the current revision; the first versions wrote who served it at the top of the status only."""
+    revision = _revision(fields)
+    return revision if revision.origin is not None else replace(revision, origin=read_origin(source))
 
 
 def _digest(fields: Fields, name: str, algorithm: Algorithm) -> Digest:

@@ -6,23 +6,10 @@ from datetime import datetime, timedelta
 from controller.model.backup_storage import BackupStorageSpec
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Content, Format, Timeouts
+from controller.model.origin import Origin
+from controller.model.origin import Validator as Validator  # noqa: PLC0414  part of the plain data of a transfer
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Validator:
-    """What tells one version of a source from another (RFC 9110, 8.8). Either may be None."""
-
-    etag: str | None = None
-    """As sent, quotes and `W/` included."""
-    last_modified: str | None = None
-    """As sent (HTTP), or `mtime_ns/ctime_ns/inode/size` of a file."""
-
-    @property
-    def strong(self) -> bool:
-        """Whether equal validators mean equal bytes: an ETag that is not weak."""
-        return self.etag is not None and not self.etag.startswith("W/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +130,13 @@ class Placed:
     fetched_bytes: int
     resumed_bytes: int
     proof: str | None = None
+    length: int | None = None
+    """Bytes as downloaded; None where nothing was."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """What the source said of the version that was placed; None where it was not asked for the bytes."""
+        return Origin(self.served_by, self.validator, self.length) if self.served_by else None
 
 
 @dataclass(frozen=True, slots=True)

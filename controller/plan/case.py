@@ -7,6 +7,7 @@ from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.digest import Digest
 from controller.model.image import Content, MediaType, Progress, Revision
+from controller.model.origin import Origin
 from controller.model.resource import Image
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, TransferTarget
 from controller.plan import retry, source, status
@@ -144,9 +145,6 @@ class Case:
         served = current is not None and any(
             storage.serves(current.content.sha256) for storage in self.observed.storages
         )
-        fetched = self.observed.transfers.get(self.key())
-        if isinstance(fetched, Placed):
-            finding = replace(finding, served_by=fetched.served_by)
         if finding.stalled:
             trouble = dict.fromkeys((storage.uuid for storage in self.choice.targets), finding.reason) | (trouble or {})
         refs = status.refs(image, self.choice.targets, current, trouble or {}, now=self.now)
@@ -267,4 +265,8 @@ def revision_of(placed: Placed, case: Case) -> Revision:
     """Return the revision that a finished transfer brought."""
     spec = case.image.spec
     proof = source.proof(spec, placed.proof)
-    return Revision(placed.content, source.source_id(spec.url, spec.checksum_from), spec.url.redacted, case.now, proof)
+    source_id = source.source_id(spec.url, spec.checksum_from)
+    origin, current = placed.origin, case.image.status.current
+    if origin is None and current is not None and current.origin is not None and current.content == placed.content:
+        origin = Origin(current.origin.served_by)
+    return Revision(placed.content, source_id, spec.url.redacted, case.now, proof, origin)

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from controller.model.digest import Digest
-from controller.model.image import Revision
+from controller.model.image import Content, Revision
+from controller.model.origin import Origin
 from controller.model.transfer import Broken, Placed, Queued, Running, StoredRef, TransferRequest
 from controller.plan import source
 from controller.plan.case import Case, revision_of
@@ -25,7 +26,8 @@ def known_revision(case: Case) -> Revision | None:
     current = case.image.status.current
     if current is not None and source.satisfies(spec, current.content, current.source_id):
         proof = source.proof(spec, current.proof)
-        return replace(current, source_id=source_id, url=spec.url.redacted, proof=proof)
+        origin = _origin_of(case, current, source_id)
+        return replace(current, source_id=source_id, url=spec.url.redacted, proof=proof, origin=origin)
     claims = [
         claim
         for storage in case.observed.storages
@@ -35,11 +37,27 @@ def known_revision(case: Case) -> Revision | None:
     if claims:
         best = max(claims, key=lambda claim: (claim.imported_at, claim.content.sha256.hex))
         proof = source.proof(spec, best.proof)
-        return Revision(best.content, source_id, spec.url.redacted, best.imported_at, proof)
+        fetched = _fetched(case, best.content)
+        return Revision(best.content, source_id, spec.url.redacted, best.imported_at, proof, fetched)
     placed = case.observed.transfers.get(case.key())
     if isinstance(placed, Placed) and any(placed.content.sha256 in storage.holds for storage in case.observed.storages):
         return revision_of(placed, case)
     return None
+
+
+def _origin_of(case: Case, current: Revision, source_id: str) -> Origin | None:
+    """Return what is known of where the bytes came from; what a source called a version says nothing of another one."""
+    fetched, known = _fetched(case, current.content), current.origin
+    if fetched is not None or known is None or source_id == current.source_id:
+        return fetched or known
+    return Origin(known.served_by)
+
+
+def _fetched(case: Case, content: Content) -> Origin | None:
+    """Return what the source said of a content that was fetched just now, in whichever way."""
+    ended = (case.observed.transfers.get(key) for key in (case.key(), case.key(content.sha256)))
+    origins = (state.origin for state in ended if isinstance(state, Placed) and state.content == content)
+    return next((origin for origin in origins if origin is not None), None)
 
 
 @dataclass(frozen=True, slots=True)

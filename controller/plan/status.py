@@ -29,7 +29,6 @@ class Finding:
     queue_position: int | None = None
     attempts: int = 0
     next_retry_at: datetime | None = None
-    served_by: str | None = None
 
 
 def build(
@@ -62,7 +61,6 @@ def build(
         last_handled_reconcile_at=image.meta.requested_at,
         create_date=old.create_date or image.meta.created,
         last_op_date=old.last_op_date,
-        served_by=finding.served_by or old.served_by,
         paravirtualized=image.spec.paravirtualized,
         conditions=conditions.merge(
             old.conditions, _conditions(image, finding, current=current, available=available, now=now)

@@ -187,7 +187,7 @@ class World:
         for store in stored:
             store.objects[found.sha256] = found
         uuids = frozenset(store.uuid for store in stored)
-        return Placed(found, uuids, (), Validator('"v"'), "http://images.example", 1, 0, proof)
+        return Placed(found, uuids, (), Validator('"v"'), "http://images.example", 1, 0, proof, found.size_bytes)
 
     def _apply(self, effect: Effect) -> None:
         match effect:

@@ -17,6 +17,7 @@ from controller.gitops.state import State
 from controller.model.conditions import Condition, ConditionType
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content, Format, ImageStatus, Phase, Progress, Ref, RefStatus, Revision
+from controller.model.origin import Origin, Validator
 from controller.model.resource import Image
 from controller.reasons import Reason
 from tests.unit.gitops.manifests import image_key, tree, wanted
@@ -30,6 +31,7 @@ CONTENT = Content(
     format=Format.QCOW2,
     source_digests=(Digest(Algorithm.SHA256, "ab" * 32),),
 )
+ORIGIN = Origin("http://mirror.example/good.qcow2", Validator('"v7"', "Thu, 01 Jan 2026 00:00:00 GMT"), 293641216)
 
 
 class Answer:
@@ -96,9 +98,8 @@ def _served(image: Image) -> ImageStatus:
         image.status,
         phase=Phase.READY,
         observed_generation=1,
-        current=Revision(CONTENT, "0" * 32, "http://images.example/good.qcow2", NOW, "first use"),
+        current=Revision(CONTENT, "0" * 32, "http://images.example/good.qcow2", NOW, "first use", ORIGIN),
         refs=(Ref("ae840e03a0044b759b0a8c09a141a46b", "default", path, RefStatus.READY, NOW, NOW),),
-        served_by="http://mirror.example/good.qcow2",
         create_date=NOW,
         last_op_date=NOW,
         conditions=(_ready(True, Reason.SUCCEEDED, "stored and verified on default"),),

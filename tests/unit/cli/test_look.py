@@ -102,6 +102,8 @@ def test_describe_tells_everything(call: Call, state_dir: Path) -> None:
         "2026-01-02T03:04:05Z",
         "proven by:        first use",
         "served by:        http://mirror.example/good.qcow2",
+        'etag:             "v7"',
+        "last modified:    Thu, 01 Jan 2026 00:00:00 GMT",
         f"Ready  zstore://{source.derive_uuid(instance_id, image_key('good'))}/{('ab' * 32)[:40]}",
         "stored and verified on default",
     ):

@@ -25,7 +25,7 @@ from controller.model.url import SourceUrl
 from controller.ports import Secrets
 from controller.reasons import Reason
 from tests.fakes.secrets import FakeSecrets, secret
-from tests.fakes.source import FakeSource
+from tests.fakes.source import FakeSource, Held
 from tests.fakes.world import EPOCH, World, spec
 from tests.unit.engine import transfer_world as world
 
@@ -36,7 +36,7 @@ MIRROR = secret(URL.origin, token="hunter2-hunter2")
 
 
 def run(source: FakeSource, secrets: Secrets | None, **changes: object) -> Placed | Broken:
-    request = replace(world.request("a"), secret_ref="mirror", **changes)  # type: ignore[arg-type]
+    request = replace(world.request("a"), **{"secret_ref": "mirror", **changes})  # type: ignore[arg-type]
     return one_pass.run(
         request, source, world.storages("a"), world.RealClock(), world.NEVER, lambda _: None, world.PACE, secrets
     )
@@ -209,3 +209,18 @@ def test_a_name_that_a_redirect_repeats_is_not_shown() -> None:
     outcome = run(asked, FakeSecrets(MIRROR), url=url)
     assert isinstance(outcome, Placed)
     assert outcome.served_by == "http://images.example/***/golden.img"
+
+
+def test_a_validator_that_repeats_a_secret_or_the_query_is_dropped_not_cut() -> None:
+    """It stands in the status; and two that are equal but for what was cut out would name one version."""
+    for kept, url, etag in (
+        (MIRROR, URL, '"hunter2-hunter2"'),
+        (None, SourceUrl.parse(f"{URL.text}?sig=12345678"), '"sig=12345678"'),
+    ):
+        asked = source()
+        asked.held[url.text] = Held(asked.held[URL.text].data, etag)
+        reference = None if kept is None else "mirror"
+        outcome = run(asked, FakeSecrets(MIRROR), url=url, secret_ref=reference)
+        assert isinstance(outcome, Placed)
+        assert outcome.validator.etag is None
+        assert outcome.length == 20480

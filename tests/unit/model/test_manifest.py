@@ -36,6 +36,7 @@ from controller.model.image import (
     State,
     Timeouts,
 )
+from controller.model.origin import Origin, Validator
 from controller.model.schema import path_text, translate
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
@@ -230,7 +231,21 @@ contents = st.builds(
     format=st.sampled_from(Format),
     source_digests=source_digests,
 )
-revisions = st.builds(Revision, content=contents, source_id=words, url=words, imported_at=times, proof=words)
+origins = st.builds(
+    Origin,
+    served_by=words,
+    validator=st.builds(Validator, etag=st.none() | words, last_modified=st.none() | words),
+    length=st.none() | sizes,
+)
+revisions = st.builds(
+    Revision,
+    content=contents,
+    source_id=words,
+    url=words,
+    imported_at=times,
+    proof=words,
+    origin=st.none() | origins,
+)
 refs = st.builds(
     Ref,
     storage_uuid=st.uuids().map(lambda value: value.hex),
@@ -269,7 +284,6 @@ image_statuses = st.builds(
     last_handled_reconcile_at=st.none() | words,
     create_date=st.none() | times,
     last_op_date=st.none() | times,
-    served_by=st.none() | words,
     paravirtualized=st.none() | st.booleans(),
     conditions=conditions,
 )
@@ -320,13 +334,14 @@ CONTENT = Content(
         for algorithm in (Algorithm.SHA256, Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA512)
     ),
 )
+ORIGIN = Origin("https://m.example/a", Validator('"v1"', "Mon, 23 Nov 2026 20:56:42 GMT"), 7)
 READY = Condition(ConditionType.READY, False, Reason.NO_SPACE, "full", 3, NOW)
 FULL_STATUS = ImageStatus(
     uuid=UUID,
     phase=Phase.READY,
     observed_generation=3,
-    current=Revision(CONTENT, "id", "https://h.example/a", NOW, "first use"),
-    history=(Revision(CONTENT, "id", "https://h.example/b", NOW, "first use"),),
+    current=Revision(CONTENT, "id", "https://h.example/a", NOW, "first use", ORIGIN),
+    history=(Revision(CONTENT, "id", "https://h.example/b", NOW, "first use", ORIGIN),),
     refs=(Ref("d" * 32, "primary", "zstore://x/y", RefStatus.FAILED, NOW, NOW, Reason.NO_SPACE),),
     progress=Progress(1, 3),
     queue_position=1,
@@ -335,7 +350,6 @@ FULL_STATUS = ImageStatus(
     last_handled_reconcile_at="x",
     create_date=NOW,
     last_op_date=NOW,
-    served_by="https://m.example/a",
     paravirtualized=True,
     conditions=(READY,),
 )
@@ -384,6 +398,15 @@ def test_percent_is_rounded_down_and_never_above_100(progress: tuple[int, int | 
 
 def test_four_source_digests_come_back_sha256_first() -> None:
     assert manifest.image_status_from_dict(manifest.image_status_to_dict(FULL_STATUS)) == FULL_STATUS
+
+
+def test_a_status_of_the_first_version_says_who_served_at_its_top_only() -> None:
+    written = manifest.image_status_to_dict(FULL_STATUS)
+    del written["current"]["source"]
+    written["source"] = {"servedBy": "https://m.example/a"}
+    read = manifest.image_status_from_dict(written).current
+    assert read is not None
+    assert read.origin == Origin("https://m.example/a")
 
 
 def test_an_untouched_status_is_small() -> None:

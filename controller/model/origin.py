@@ -1,0 +1,29 @@
+"""Where the bytes of a revision came from, and what their source called that version."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """What tells one version of a source from another (RFC 9110, 8.8). Either may be None."""
+
+    etag: str | None = None
+    """As sent, quotes and `W/` included."""
+    last_modified: str | None = None
+    """As sent (HTTP), or `mtime_ns/ctime_ns/device/inode/size` of a file."""
+
+    @property
+    def strong(self) -> bool:
+        """Whether equal validators mean equal bytes: an ETag that is not weak."""
+        return self.etag is not None and not self.etag.startswith("W/")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a source said of the version that a revision was imported from."""
+
+    served_by: str
+    """Who served the bytes in the end, after redirects; redacted."""
+    validator: Validator = Validator()
+    length: int | None = None
+    """Bytes as downloaded; None: not known."""
