@@ -25,6 +25,7 @@ CAPABILITIES = {
     "needs_nginx": ("nginx", "apt-get install nginx-light"),
     "needs_qemu": ("qemu-img", "apt-get install qemu-utils"),
     "needs_compressors": ("xz, bzip2, zstd", "apt-get install xz-utils bzip2 zstd"),
+    "needs_promtool": ("promtool", "apt-get install prometheus"),
     "needs_kube": ("kube-apiserver", "make kube-assets"),
 }
 """Marker -> (command it needs, how a person gets it)."""

@@ -1,5 +1,6 @@
 """What Prometheus scrapes. Names carry units; labels come from closed sets, or are names of storages."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from controller.engine.figures import Distribution, Figures
+from controller.engine.figures import Distribution, Figures, Origin
 from controller.model import conditions
 from controller.model.backup_storage import StorageStatus
 from controller.model.conditions import ConditionType
 from controller.model.resource import Image, Kind
 from controller.ports import Resources
+from controller.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,9 @@ def _work(reading: Reading) -> Iterator[Metric]:
         "Transfers that ended by themselves, by where they read (source, or another storage) and how it went",
         labels=["origin", "reason"],
     )
-    for (origin, reason), count in sorted(done.ended().items()):
-        ended.add_metric([origin.value, reason.value], count)
+    counts = done.ended()
+    for origin, reason in itertools.product(Origin, Reason):  # also what never happened: increase() needs a zero before
+        ended.add_metric([origin.value, reason.value], counts.get((origin, reason), 0))
     yield ended
 
 

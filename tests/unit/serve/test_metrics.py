@@ -23,7 +23,7 @@ class Scrape:
         self.standby = standby
 
     def families(self) -> dict[str, Metric]:
-        page = Metrics(self._read).render().decode()
+        page = Metrics(self.read).render().decode()
         return {family.name: family for family in text_string_to_metric_families(page)}
 
     def value(self, name: str, **labels: str) -> float:
@@ -32,7 +32,7 @@ class Scrape:
         assert len(found) == 1, (name, labels, sorted({sample.name for sample in samples}))
         return found[0]
 
-    def _read(self) -> Reading:
+    def read(self) -> Reading:
         engine = self.bench.engine
         return Reading(
             leading=not self.standby,
