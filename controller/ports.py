@@ -139,6 +139,13 @@ class Secrets(Protocol):
         """
         ...
 
+    def version(self, namespace: str, name: str) -> str:
+        """Return a word that is another one after each change of the Secret, and that tells nothing of its values.
+
+        The empty word where there is none, or it cannot be asked now.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Verified:

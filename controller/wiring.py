@@ -69,7 +69,15 @@ class Built:
             return self._transfers
 
         self.engine = Engine(
-            resources, factory, transfers, clock, settings.engine, settings.transfer, self.progress.saw, figures
+            resources,
+            factory,
+            transfers,
+            clock,
+            settings.engine,
+            settings.transfer,
+            self.progress.saw,
+            figures,
+            secrets,
         )
 
     def close(self) -> bool:
@@ -166,6 +174,7 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
     from controller.kube.events import Events
     from controller.kube.lease import Lease
     from controller.kube.loop import Alone, Leadership, Operator
+    from controller.kube.secrets import KubeSecrets
 
     system = SystemClock()
     client = Client(access.find(mode.kubeconfig, os.environ), system)
@@ -175,7 +184,7 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
         return ConfinedStorages(BackupStorages(clock), mode.storage_roots)
 
     def build(resources: Resources) -> Built:
-        return Built(settings, resources, system, mode.storage_roots, storages, figures=done)
+        return Built(settings, resources, system, mode.storage_roots, storages, KubeSecrets(client), done)
 
     identity = f"{socket.gethostname()}_{uuid.uuid4()}"  # the host name of a Pod is its name
     leadership: Leadership = Alone()

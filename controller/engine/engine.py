@@ -20,7 +20,7 @@ from controller.model.transfer import Running
 from controller.plan.case import Case
 from controller.plan.deletion import due
 from controller.plan.observed import Limits, Observed
-from controller.ports import Clock, Resources, StorageFactory, Transfers
+from controller.ports import Clock, Resources, Secrets, StorageFactory, Transfers
 from controller.settings import EngineSettings, TransferSettings
 
 log = structlog.get_logger()
@@ -44,6 +44,7 @@ class Engine:
         transfer: TransferSettings,
         on_pass: Callable[[Key, Outcome], None] = lambda _key, _outcome: None,
         figures: Figures | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self._resources = resources
         self._clock = clock
@@ -59,7 +60,7 @@ class Engine:
             progress_interval_s=engine.progress_interval.total_seconds(),
             resync_interval_s=engine.resync_interval.total_seconds(),
         )
-        self.images = ImageReconciler(resources, self.storages, self.transfers, clock, limits)
+        self.images = ImageReconciler(resources, self.storages, self.transfers, clock, limits, secrets)
         self._limits = limits
         self._uids: dict[str, Key] = {}
         self._seen: dict[Key, str] = {}
@@ -135,6 +136,7 @@ class Engine:
             if before is None or before == uid:
                 return
             self._uids.pop(before, None)
+        self.images.rotations.forget(before)
         for transfer in self.transfers.owned(before):
             self.transfers.release(transfer, before)
 

@@ -337,7 +337,8 @@ class OnePass:
         self._abandon_rings()
         error = self._cause(error)
         durable = 0
-        if not isinstance(error, errors.TerminalError):
+        # who is refused in the middle goes on from there once the Secret is right
+        if not isinstance(error, errors.TerminalError) or isinstance(error, errors.AuthenticationFailed):
             durable = self._keep()
         return Broken(berthing.failure_of(error), advanced=durable > self._durable_before)
 

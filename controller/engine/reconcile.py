@@ -9,13 +9,14 @@ import structlog
 from controller import errors
 from controller.engine.execute import execute
 from controller.engine.observe import observe
+from controller.engine.rotations import Rotations
 from controller.engine.storages import Storages
 from controller.model.resource import Image, Key
 from controller.plan import source
-from controller.plan.effects import LetGo, Plan
+from controller.plan.effects import LetGo, Plan, StartTransfer
 from controller.plan.image import plan_image
 from controller.plan.observed import Limits, Observed
-from controller.ports import Clock, Resources, Transfers
+from controller.ports import Clock, Resources, Secrets, Transfers
 
 log = structlog.get_logger()
 
@@ -43,13 +44,20 @@ class ImageReconciler:
     """Reconciles images by key. Thread-safe as long as one thread has a key at a time."""
 
     def __init__(
-        self, resources: Resources, storages: Storages, transfers: Transfers, clock: Clock, limits: Limits
+        self,
+        resources: Resources,
+        storages: Storages,
+        transfers: Transfers,
+        clock: Clock,
+        limits: Limits,
+        secrets: Secrets | None = None,
     ) -> None:
         self._resources = resources
         self._storages = storages
         self._transfers = transfers
         self._clock = clock
         self._limits = limits
+        self.rotations = Rotations(secrets)
         self._lock = threading.Lock()
         self._holders: dict[str, Key] = {}
 
@@ -59,6 +67,8 @@ class ImageReconciler:
         if image is None:
             return None
         observed = observe(image, self._storages, self._transfers, self._clock, self._limits)
+        if self.rotations.since(image):
+            observed = replace(observed, secrets_changed=True)
         if (holder := self._holder(image)) != key:
             observed = replace(
                 observed, foreign=f"spec.uuid is that of {holder.owner}: choose another, or leave it out"
@@ -104,6 +114,8 @@ class ImageReconciler:
         if plan.effects and not image.meta.finalized and not image.meta.deleting:
             image = self._resources.hold(image)
         uuid = source.image_uuid(image)
+        if any(isinstance(effect, StartTransfer) for effect in plan.effects):
+            self.rotations.tries(image)
         for effect in plan.effects:
             execute(effect, image, uuid, self._storages, self._transfers, self._resources)
         if plan.status != image.status:

@@ -66,6 +66,21 @@ class SecretFiles:
         seen = f" ({'; '.join(problems)})" if problems else ""
         raise errors.DependencyNotReady(f"Secret {namespace}/{name} is not in --secrets {self._folder}{seen}")
 
+    def version(self, namespace: str, name: str) -> str:
+        """Return a word that changes with any of the files: their places, sizes and times. See `ports.Secrets`."""
+        found = []
+        try:
+            with os.scandir(self._folder) as scan:
+                for entry in scan:
+                    if not entry.name.startswith(".") and entry.name.endswith(SUFFIXES):
+                        facts = entry.stat()
+                        found.append(
+                            f"{entry.name}/{facts.st_ino}/{facts.st_size}/{facts.st_mtime_ns}/{facts.st_ctime_ns}"
+                        )
+        except OSError:
+            return ""
+        return " ".join(sorted(found))
+
     def _all(self) -> Iterator[Secret | str]:
         """Yield every Secret, and what is wrong with any file."""
         try:

@@ -42,8 +42,20 @@ _RESOURCE = re.compile(r"/api(?:s/[^/]+)?/[^/]+/(?:namespaces/[^/]+/)?([^/]+)(?:
 Document = dict[str, Any]
 
 
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_USER = re.compile(r'User "([^"]{1,512})"')
+
+
 class Gone(Exception):
     """The object, or the continuation of a list, is not there any more (404, 410)."""
+
+
+class Forbidden(errors.ClusterUnavailable):
+    """RBAC, or an admission plugin, refuses us (403). `user`: who we are to the server, where it says so."""
+
+    def __init__(self, message: str, user: str = "") -> None:
+        super().__init__(message)
+        self.user = user
 
 
 @dataclass(slots=True)
@@ -82,6 +94,10 @@ class Client:
         """Read an object or a page of a list."""
         return self._ask("GET", path, query)
 
+    def metadata(self, path: str) -> Document:
+        """Read an object without its contents: the server sends apiVersion, kind and metadata only."""
+        return self._ask("GET", path, {}, accept=_METADATA)
+
     def replace(self, path: str, document: Mapping[str, Any]) -> Document:
         """PUT. Raises Conflict where metadata.resourceVersion or uid in it is not what is there."""
         return self._ask("PUT", path, {"fieldManager": MANAGER, "fieldValidation": "Strict"}, document)
@@ -95,18 +111,23 @@ class Client:
         return self._ask("POST", path, {"fieldManager": MANAGER}, document)
 
     def _ask(
-        self, method: str, path: str, query: Mapping[str, str], document: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        document: Mapping[str, Any] | None = None,
+        accept: str = JSON,
     ) -> Document:
         """Send a request; after a 401 once more with fresh credentials."""
         if document is not None:
             with self._lock:
                 self._writes[VERBS[method], _resource(path)] += 1
         session = self._login()
-        response = self._send(session, method, path, query, document)
+        response = self._send(session, method, path, query, document, accept)
         if response.status == 401:
             log.info("kube.login", message="the API server does not know us (any more): logging in again")
             self._drop(session)
-            response = self._send(self._login(), method, path, query, document)
+            response = self._send(self._login(), method, path, query, document, accept)
         return _answer(response, method, path)
 
     def _send(
@@ -116,8 +137,9 @@ class Client:
         path: str,
         query: Mapping[str, str],
         document: Mapping[str, Any] | None,
+        accept: str,
     ) -> urllib3.BaseHTTPResponse:
-        headers = dict(session.headers)
+        headers = {**session.headers, "Accept": accept}
         if document is not None:
             headers["Content-Type"] = MERGE if method == "PATCH" else JSON
         try:
@@ -147,7 +169,7 @@ class Client:
                 session.pool.close()
 
     def _open(self, login: Login) -> _Session:
-        headers = {"Accept": JSON, "User-Agent": MANAGER}
+        headers = {"User-Agent": MANAGER}
         if login.token:
             headers["Authorization"] = f"Bearer {login.token}"
         elif login.basic:
@@ -180,16 +202,20 @@ def _answer(response: urllib3.BaseHTTPResponse, method: str, path: str) -> Docum
     if response.status < 300:
         try:
             body: Document = json.loads(response.data)
-        except ValueError as exc:
-            raise errors.ClusterUnavailable(f"{method} {path}: the answer is not JSON") from exc
+        except ValueError:  # not as the cause: it would carry the answer along, which may be a Secret
+            raise errors.ClusterUnavailable(f"{method} {path}: the answer is not JSON") from None
         return body
-    message = f"{method} {path}: {response.status} {_message(response)}"
+    said = _message(response)
+    message = f"{method} {path}: {response.status} {logs.clip(said)}"
     if response.status in {404, 410}:
         raise Gone(message)
     if response.status == 409:
         raise errors.Conflict(message)
     if response.status in {400, 413, 415, 422}:
         raise errors.GoldmasterError(message)  # our request is wrong, and would be again: a bug
+    if response.status == 403:
+        user = _USER.search(said)
+        raise Forbidden(message, logs.clip(user[1]) if user else "")
     retry_after = response.headers.get("Retry-After", "")
     wait = timedelta(seconds=int(retry_after)) if retry_after.isdigit() else None
     raise errors.ClusterUnavailable(message, retry_after=wait)
@@ -197,6 +223,6 @@ def _answer(response: urllib3.BaseHTTPResponse, method: str, path: str) -> Docum
 
 def _message(response: urllib3.BaseHTTPResponse) -> str:
     try:
-        return logs.clip(str(json.loads(response.data)["message"]))
+        return str(json.loads(response.data)["message"])
     except (ValueError, KeyError, TypeError):
-        return logs.clip(response.reason or "")
+        return response.reason or ""

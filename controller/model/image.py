@@ -169,6 +169,13 @@ class ImageSpec:
         """Whether the guest gets virtio devices: `virtio` where given, else what the platform says."""
         return self.platform.paravirtual if self.virtio is None else self.virtio
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Name the Secrets that a fetch of this spec reads."""
+        signed = self.checksum_from.signature if self.checksum_from is not None else None
+        named = (self.secret_ref, None if signed is None else signed.key_ref)
+        return tuple(name for name in named if name is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Content:

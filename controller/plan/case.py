@@ -22,6 +22,16 @@ SOON = timedelta(seconds=1)
 QUEUE_STEP_S = 0.2
 """Seconds per place in the queue until a waiting image looks at its place again."""
 
+MENDED_BY_SECRET = frozenset({Reason.AUTHENTICATION_FAILED, Reason.SIGNATURE_INVALID, Reason.POLICY_DENIED})
+"""Why an image may be stalled that a change of a Secret, and of nothing in the image, puts right."""
+
+
+def mended_by_secret(image: Image) -> bool:
+    """Whether an image is stalled for a reason that a change of one of its Secrets may put right."""
+    ready = conditions.find(image.status.conditions, ConditionType.READY)
+    stalled = conditions.is_true(image.status.conditions, ConditionType.STALLED)
+    return bool(image.spec.secrets) and stalled and ready is not None and ready.reason in MENDED_BY_SECRET
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -65,7 +75,8 @@ class Case:
     @property
     def stalled_before(self) -> bool:
         """Whether the status says that trying again is pointless, and nothing changed since."""
-        return not self.afresh and conditions.is_true(self.image.status.conditions, ConditionType.STALLED)
+        changed = self.afresh or self.observed.secrets_changed
+        return not changed and conditions.is_true(self.image.status.conditions, ConditionType.STALLED)
 
     @property
     def retry_at(self) -> datetime | None:
@@ -178,6 +189,7 @@ class Case:
             advanced=state.advanced,
             attempts=self.attempts,
             mismatched_before=self._mismatched_before,
+            waiting_since=self._not_ready_since,
             policy=self.image.spec.retry,
             seed=self.image.meta.uid,
             now=self.now,
@@ -186,7 +198,8 @@ class Case:
         if decision.next_retry_at is None:
             limit = "" if failure.terminal else f" (gave up after {decision.attempts} tries)"
             finding = Finding(failure.reason, failure.message + limit, stalled=True, attempts=decision.attempts)
-            return self.ending(finding, current=current, after=release, requeue=self.resync, trouble=trouble)
+            requeue = self._until_secrets(failure.reason)
+            return self.ending(finding, current=current, after=release, requeue=requeue, trouble=trouble)
         finding = Finding(
             failure.reason,
             failure.message,
@@ -205,7 +218,8 @@ class Case:
     def still_stalled(self) -> Plan:
         """Nothing changed since the status said that trying again is pointless."""
         text = "stalled until the spec changes or a reconcile is asked for"
-        return Plan(self.image.status, text, requeue=self.resync)
+        ready = conditions.find(self.image.status.conditions, ConditionType.READY)
+        return Plan(self.image.status, text, requeue=self._until_secrets(ready.reason if ready else None))
 
     def under_way(self, request: TransferRequest, state: Queued | Running, *, current: Revision | None = None) -> Plan:
         """Report on a transfer that waits or runs; join it where another image started it."""
@@ -256,6 +270,17 @@ class Case:
         """Until the copies are looked at again; jittered by object, so that 10,000 do not come at once."""
         seconds = self.limits.resync_interval_s * retry.jitter(self.image.meta.uid)
         return timedelta(seconds=seconds)
+
+    def _until_secrets(self, reason: Reason | None) -> timedelta:
+        """Until a stalled image is looked at again: soon, and ever more seldom, where a changed Secret may mend it."""
+        if reason not in MENDED_BY_SECRET or not self.image.spec.secrets:
+            return self.resync
+        return retry.waiting(self._not_ready_since, self.image.spec.retry, self.image.meta.uid, self.now)
+
+    @property
+    def _not_ready_since(self) -> datetime | None:
+        ready = conditions.find(self.image.status.conditions, ConditionType.READY)
+        return None if ready is None or ready.status else ready.last_transition_time
 
     def _unreachable(self) -> dict[str, Reason]:
         return {storage.uuid: Reason.STORAGE_UNAVAILABLE for storage in self.choice.targets if not storage.reachable}

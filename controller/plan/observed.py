@@ -66,6 +66,8 @@ class Observed:
     owned: frozenset[str] = frozenset()
     foreign: str = ""
     """Why the image's uuid is another image's; then nothing of that uuid is shown, and nothing may be done to it."""
+    secrets_changed: bool = False
+    """Whether a Secret that the image names is not the one that its last try ended with."""
 
 
 @dataclass(frozen=True, slots=True)

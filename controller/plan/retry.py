@@ -10,6 +10,8 @@ from controller.reasons import Reason
 
 WAITING = frozenset({Reason.STORAGE_UNAVAILABLE, Reason.DEPENDENCY_NOT_READY})
 """Waiting for another object is not a failed try."""
+WAITING_AT_MOST = timedelta(seconds=60)
+"""How long it may take until an object that was waited for, and that nobody tells us of, is noticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,17 @@ def backoff(policy: RetryPolicy, attempts: int, seed: str) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def waiting(since: datetime | None, policy: RetryPolicy, seed: str, now: datetime) -> timedelta:
+    """Return until when to look again for what was waited for in vain since then: doubling, and a minute at most.
+
+    So a Secret that comes within seconds is used within seconds, and one that never comes costs little. Without a
+    count, as waiting never counts.
+    """
+    so_far = timedelta() if since is None else now - since
+    first = min(policy.initial_backoff, WAITING_AT_MOST)
+    return min(max(so_far, first), WAITING_AT_MOST) * jitter(seed)
+
+
 def after_failure(
     failure: Failure,
     *,
@@ -41,6 +54,7 @@ def after_failure(
     policy: RetryPolicy,
     seed: str,
     now: datetime,
+    waiting_since: datetime | None = None,
 ) -> Decision:
     """Decide after a failed try.
 
@@ -48,7 +62,8 @@ def after_failure(
     Progress resets the count.
     """
     if failure.reason in WAITING:
-        return Decision(attempts, now + backoff(policy, max(attempts, 1), seed))
+        wait = waiting(waiting_since, policy, seed, now)
+        return Decision(attempts, now + max(wait, failure.retry_after or wait))
     attempts = 1 if advanced else attempts + 1
     once_more = failure.reason is Reason.CHECKSUM_MISMATCH and not mismatched_before
     if (failure.terminal and not once_more) or (policy.limit is not None and attempts > policy.limit):

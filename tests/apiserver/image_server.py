@@ -20,6 +20,8 @@ class ImageServer:
     held: set[str] = field(default_factory=set)
     hold_after: int = 0
     flow: threading.Event = field(default_factory=threading.Event)
+    guards: dict[str, str] = field(default_factory=dict)
+    """The Authorization that a path wants; without it the answer is 401, and repeats what was sent."""
     requests: list[tuple[str, int]] = field(default_factory=list)
     """(path, first byte that was asked for)."""
     sent: dict[str, int] = field(default_factory=dict)
@@ -36,10 +38,7 @@ class ImageServer:
         return sum(asked == path for asked, _ in self.requests)
 
 
-@contextmanager
-def serving() -> Iterator[ImageServer]:
-    state = ImageServer()
-
+def _handler(state: ImageServer) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -50,6 +49,12 @@ def serving() -> Iterator[ImageServer]:
             state.requests.append((self.path, start))
             if data is None:
                 self.send_error(404)
+                return
+            told = self.headers.get("Authorization", "")
+            if state.guards.get(self.path, told) != told:
+                self.send_response(401, f"not {told}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             self.send_response(206 if start else 200)
             self.send_header("ETag", f'"{hash(data)}"')
@@ -75,13 +80,20 @@ def serving() -> Iterator[ImageServer]:
         def log_message(self, *_: object) -> None:
             pass
 
+    return Handler
+
+
+@contextmanager
+def serving() -> Iterator[ImageServer]:
+    state = ImageServer()
+
     class Server(http.server.ThreadingHTTPServer):
         daemon_threads = False
 
         def handle_error(self, *_: object) -> None:
             """Clients are killed here on purpose."""
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), _handler(state)) as server:
         state.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

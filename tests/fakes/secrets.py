@@ -28,3 +28,7 @@ class FakeSecrets:
             return self.known[namespace, name]
         except KeyError:
             raise errors.DependencyNotReady(f"Secret {namespace}/{name} is not there") from None
+
+    def version(self, namespace: str, name: str) -> str:
+        found = self.known.get((namespace, name))
+        return "" if found is None else str(hash(tuple(sorted(found.data.items()))))

@@ -5,6 +5,7 @@ from controller.engine.reconcile import Outcome
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.resource import Image, Key, Kind
+from controller.ports import Secrets
 from controller.settings import EngineSettings, TransferSettings
 from tests.fakes.backup_storage import FakeBackupStorage, FakeStorageFactory
 from tests.fakes.clock import FakeClock
@@ -20,7 +21,7 @@ STORE = Key(Kind.BACKUP_STORAGE, "", "s1")
 class Bench:
     """An engine whose passes the test drives by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Secrets | None = None) -> None:
         self.clock = FakeClock()
         self.resources = FakeResources(self.clock)
         self.factory = FakeStorageFactory(self.clock)
@@ -33,6 +34,7 @@ class Bench:
             EngineSettings(),
             TransferSettings(),
             on_pass=lambda key, outcome: self.passes.append((key, outcome)),
+            secrets=secrets,
         )
         assert isinstance(self.engine.transfers, FakeTransfers)
         self.transfers = self.engine.transfers

@@ -316,3 +316,17 @@ def test_a_bomb_stops_at_the_size_limit() -> None:
     assert isinstance(result, Broken)
     assert result.failure.reason == "TooLarge"
     assert not any(storages.leftovers().values())
+
+
+def test_who_is_refused_in_the_middle_goes_on_from_there_once_the_secret_is_right() -> None:
+    storages = world.storages("a")
+    source = ScriptedSource(IMAGE, break_at=[300 * KIB])
+    assert isinstance(run(world.request("a"), source, storages), Broken)
+    source.refuse = errors.AuthenticationFailed("the token was rotated")
+    refused = run(world.request("a"), source, storages)
+    assert isinstance(refused, Broken)
+    assert refused.failure.terminal
+    source.refuse = None
+    result, _ = until_placed(world.request("a"), source, storages)
+    assert result.resumed_bytes > 0
+    assert source.sent_bytes <= len(IMAGE) + BLOCK

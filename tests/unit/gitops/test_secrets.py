@@ -153,3 +153,18 @@ def test_a_missing_secret_a_doubled_one_and_a_missing_directory_make_it_wait(fol
         read(folder)
     with pytest.raises(errors.DependencyNotReady, match="No such file"):
         read(folder / "gone")
+
+
+def test_the_version_of_a_secret_is_another_one_after_each_change(tmp_path: Path) -> None:
+    folder = tmp_path / "versions"
+    folder.mkdir(mode=0o700)
+    secrets = SecretFiles(folder)
+    seen = [secrets.version("default", "mirror")]
+    file = folder / "mirror.yaml"
+    for text in ("a", "b", "bb"):
+        file.unlink(missing_ok=True)
+        file.write_text(text)
+        seen.append(secrets.version("default", "mirror"))
+    assert seen[0] == ""
+    assert len(set(seen)) == len(seen)
+    assert secrets.version("default", "mirror") == seen[-1]

@@ -20,6 +20,8 @@ class Api:
     answers: list[tuple[int, object, dict[str, str]]] = field(default_factory=list)
     asked: list[tuple[str, str, str, Any]] = field(default_factory=list)
     """(method, path, Authorization, body)."""
+    accepted: list[str] = field(default_factory=list)
+    """What each request said that it accepts."""
     tokens: list[str] = field(default_factory=lambda: ["token"])
     """Handed out by the login, the last one again and again."""
     lists: dict[str, object] = field(default_factory=dict)
@@ -49,6 +51,7 @@ def serving() -> Iterator[Api]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             api.asked.append((self.command, self.path, self.headers.get("Authorization", ""), body))
+            api.accepted.append(self.headers.get("Accept", ""))
             usual: tuple[int, object, dict[str, str]] = (200, api.lists.get(self.path.partition("?")[0], {}), {})
             status, document, headers = api.answers.pop(0) if api.answers else usual
             data = document if isinstance(document, bytes) else json.dumps(document).encode()

@@ -7,7 +7,7 @@ import pytest
 
 from controller import errors
 from controller.kube.access import Access
-from controller.kube.client import Client, Gone
+from controller.kube.client import Client, Forbidden, Gone
 from controller.kube.exec_plugin import Login
 from tests.fakes.clock import FakeClock
 from tests.unit.kube import api as fake
@@ -141,3 +141,30 @@ def test_a_password_goes_as_basic_authorization(api: Api) -> None:
     client.get("/a")
     assert api.asked[0][2] == "Basic YTpi"
     client.close()
+
+
+def test_of_an_object_without_its_contents_only_metadata_is_asked_for(api: Api, client: Client) -> None:
+    """An API server honours it; what it sends is shown by tests/apiserver."""
+    api.answer(200, {"metadata": {"resourceVersion": "7"}})
+    assert client.metadata("/a") == {"metadata": {"resourceVersion": "7"}}
+    assert api.accepted == ["application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"]
+    client.get("/a")
+    assert api.accepted[-1] == "application/json"
+
+
+def test_a_refusal_names_us_as_the_server_knows_us(api: Api, client: Client) -> None:
+    who = "system:serviceaccount:goldmaster-system:goldmaster"
+    api.answer(403, {"message": f'secrets "{"long" * 80}" is forbidden: User "{who}" cannot get resource "secrets"'})
+    with pytest.raises(Forbidden) as caught:
+        client.get("/a")
+    assert caught.value.user == who
+    assert len(str(caught.value)) < 400
+
+
+def test_an_answer_that_is_no_json_is_not_carried_along(api: Api, client: Client) -> None:
+    """It may be a Secret that was cut short."""
+    api.answer(200, b'{"data": {"password": "aHVudGVyMg=="')
+    with pytest.raises(errors.ClusterUnavailable, match="not JSON") as caught:
+        client.get("/a")
+    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
