@@ -17,6 +17,7 @@ from controller.model.secret import Credentials, Secret
 from controller.model.transfer import Broken as Broken
 from controller.model.transfer import Failure as Failure
 from controller.model.transfer import Placed as Placed
+from controller.model.transfer import Provenance as Provenance
 from controller.model.transfer import Queued as Queued
 from controller.model.transfer import ResumeRecord as ResumeRecord
 from controller.model.transfer import Running as Running
@@ -270,7 +271,24 @@ class Trash(Protocol):
         ...
 
 
-class BackupStorage(Staging, Protocol):
+class Provenances(Protocol):
+    """From which answers of which urls a stored content came: what lets another image prove that it may have it."""
+
+    def provenance(self, sha256: Digest) -> tuple[Provenance, ...]:
+        """Return what is known of a stored content, the newest last; empty: nothing is. Raises StorageUnavailable."""
+        ...
+
+    def note_provenance(self, sha256: Digest, provenance: Provenance) -> None:
+        """Add to it, durably and idempotently; the oldest go beyond 16. Of bytes that are not there nothing is noted.
+
+        Raises:
+            NoSpace, StorageUnavailable.
+
+        """
+        ...
+
+
+class BackupStorage(Staging, Provenances, Protocol):
     """A place that holds proven bytes: one file per content, one claim (ref) per image and content."""
 
     def probe(self, *, create: bool = True) -> Capacity:
@@ -285,10 +303,11 @@ class BackupStorage(Staging, Protocol):
         """
         ...
 
-    def publish(self, staged: StagedFile, content: Content) -> None:
+    def publish(self, staged: StagedFile, content: Content, provenance: Provenance | None = None) -> None:
         """Give synced bytes their final, content-addressed name and their record, durably; never replaces.
 
-        Where the content is already there the staged file is discarded. The caller has verified the digests.
+        Where the content is already there the staged file is discarded. The caller has verified the digests, and that
+        `provenance` is true. What is known of where the content came from before stays known.
 
         Raises:
             StorageDamaged: the staged size is not the content's. NoSpace, StorageUnavailable.

@@ -24,7 +24,8 @@ from controller.media.digester import Hasher
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content
 from controller.model.secret import Credentials
-from controller.model.transfer import Broken, Placed, ResumeRecord, Running, TransferRequest, Validator
+from controller.model.transfer import Broken, Placed, Provenance, ResumeRecord, Running, TransferRequest, Validator
+from controller.plan import right
 from controller.ports import Clock, Secrets, SignatureVerifier, Source, StagedFile, StopToken
 
 log = structlog.get_logger()
@@ -99,7 +100,7 @@ class OnePass:
         intake = self._intake = self._open()
         outlet = self._pump(intake)
         content = self._prove(intake, outlet)
-        stored = self._publish(content)
+        stored = self._publish(content, self._testimony(intake, content))
         failed = tuple(
             (berth.target.uuid, berthing.failure_of(berth.error)) for berth in self._berths if berth.error is not None
         )
@@ -237,7 +238,9 @@ class OnePass:
     def _keep_record(self, intake: Intake, keeper: Writing, lead: Berth, name: str) -> None:
         if not intake.validator.strong:
             return
-        record = ResumeRecord(self._request.source_id, intake.validator, intake.total_bytes, intake.resumed_bytes)
+        record = ResumeRecord(
+            self._request.source_id, intake.validator, intake.total_bytes, intake.resumed_bytes, self._witness()
+        )
         to_the_end = len(self._request.targets) > 1
         keeper.keep_record(lead.storage, name, record, skip_bytes=intake.resumed_bytes, to_the_end=to_the_end)
         self._keeper = keeper
@@ -315,13 +318,26 @@ class OnePass:
             raise errors.InvalidSpec("a copy from another storage must say which content it is")
         return self._request.expected_content
 
-    def _publish(self, content: Content) -> frozenset[str]:
+    def _witness(self) -> str | None:
+        """By what the url is known of which all bytes come, those of earlier tries included; None: of more than one."""
+        foothold, known_by = self._foothold, right.witness(self._request.url, self._credentials)
+        return known_by if foothold is None or foothold.record.witness == known_by else None
+
+    def _testimony(self, intake: Intake, content: Content) -> Provenance | None:
+        """Return what this download says about its url, for whoever asks the same url next."""
+        request = self._request
+        if request.origin is not None or not intake.complete or self._witness() is None:
+            return None
+        length, digests = intake.total_bytes, content.source_digests
+        return right.testimony(request, self._credentials, intake.validator, length, digests)
+
+    def _publish(self, content: Content, provenance: Provenance | None) -> frozenset[str]:
         """Name the bytes on every target. The resumable partial is last: a crash until then costs no download."""
         stored = set()
         kept = self._keeper.staged if self._keeper is not None else None
         for berth in sorted(berthing.reachable(self._berths), key=lambda one: one.staged is kept):
             try:
-                berth.storage.publish(_staged(berth), content)
+                berth.storage.publish(_staged(berth), content, provenance)
             except errors.GoldmasterError as error:
                 berth.error = error
             else:

@@ -22,6 +22,8 @@ class ResumeRecord:
     total_bytes: int | None
     durable_bytes: int
     """How many leading bytes of the partial are surely on disk."""
+    witness: str | None = None
+    """By what the url was known of which all of them came (as Provenance.source); None: of several, or not noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,26 @@ class StoredRef:
     """Redacted."""
     owner: str = ""
     """`namespace/name` of the image that claimed it; empty where nobody noted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """A proven download, as a fact about its url: it answered so, and these bytes were the whole of the answer.
+
+    Only made of a download that was complete, with a strong validator and a length, and whose digests agreed.
+    """
+
+    source: str
+    """Fingerprint of the url, its query included, and of the authorities that TLS trusted in place of the system's."""
+    etag: str
+    """As sent; never weak."""
+    total_bytes: int
+    """Of the answer, before any decompression."""
+    source_digests: tuple[Digest, ...]
+    namespace: str
+    """Of the image it was fetched for."""
+    anonymous: bool
+    """Whether the server was told nothing of a Secret's."""
 
 
 @dataclass(frozen=True, slots=True)

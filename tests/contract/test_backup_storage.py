@@ -16,7 +16,7 @@ from controller.model.transfer import ResumeRecord, TrashRecord, Validator
 from tests.fakes.backup_storage import FakeBackupStorage
 from tests.fakes.clock import FakeClock
 from tests.fakes.faulty_files import FaultyFiles
-from tests.fakes.stored_bytes import IMAGE, OTHER_IMAGE, content_of, publish, put, read_all, ref_of
+from tests.fakes.stored_bytes import IMAGE, OTHER_IMAGE, answer, content_of, publish, put, read_all, ref_of
 
 UUID = "5" * 32
 RESERVED = 1000
@@ -129,6 +129,51 @@ def test_claiming_twice_is_claiming_once_and_keeps_the_newer_facts(rig: Rig) -> 
 def test_an_image_can_claim_two_contents(rig: Rig) -> None:
     contents = {put(rig.storage, b"old").sha256, put(rig.storage, b"new").sha256}
     assert {ref.content.sha256 for ref in rig.storage.refs(IMAGE)} == contents
+
+
+def test_where_a_content_came_from_is_known_after_a_restart(rig: Rig) -> None:
+    content = publish(rig.storage, b"image", provenance=answer())
+    rig.restart()
+    assert rig.storage.provenance(content.sha256) == (answer(),)
+    assert rig.storage.find(content.sha256) == content
+
+
+def test_the_same_bytes_from_elsewhere_add_to_it_and_nothing_is_noted_twice(rig: Rig) -> None:
+    content = publish(rig.storage, b"image", provenance=answer())
+    publish(rig.storage, b"image", name="t-2", provenance=answer('"v2"'))
+    publish(rig.storage, b"image", name="t-3")
+    rig.storage.note_provenance(content.sha256, answer('"v3"'))
+    rig.storage.note_provenance(content.sha256, answer('"v1"'))
+    rig.restart()
+    assert rig.storage.provenance(content.sha256) == (answer(), answer('"v2"'), answer('"v3"'))
+    assert rig.storage.find(content.sha256) == content
+
+
+def test_only_the_newest_answers_are_remembered(rig: Rig) -> None:
+    content = put(rig.storage, b"image")
+    assert rig.storage.provenance(content.sha256) == ()
+    for number in range(20):
+        rig.storage.note_provenance(content.sha256, answer(f'"{number}"'))
+    assert [known.etag for known in rig.storage.provenance(content.sha256)] == [f'"{n}"' for n in range(4, 20)]
+
+
+def test_of_bytes_that_are_not_there_nothing_is_known_or_noted(rig: Rig) -> None:
+    content = put(rig.storage, b"image")
+    rig.storage.note_provenance(content.sha256, answer())
+    rig.storage.unlink(IMAGE, content.sha256)
+    assert rig.storage.provenance(content.sha256) == ()
+    rig.storage.note_provenance(content.sha256, answer())
+    assert rig.storage.provenance(content.sha256) == ()
+    assert list(rig.storage.findings()) == []
+
+
+def test_a_storage_that_cannot_be_asked_never_says_that_nothing_is_known(rig: Rig) -> None:
+    content = publish(rig.storage, b"image", provenance=answer())
+    rig.cut_off()
+    with pytest.raises(errors.StorageUnavailable):
+        rig.storage.provenance(content.sha256)
+    with pytest.raises(errors.StorageUnavailable):
+        rig.storage.note_provenance(content.sha256, answer('"v2"'))
 
 
 def test_bytes_stay_until_the_last_claim_is_dropped(rig: Rig) -> None:

@@ -9,7 +9,7 @@ from controller import errors, ports
 from controller.model.backup_storage import BackupStorageSpec, Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
-from controller.model.transfer import ResumeRecord, StoredRef, TrashRecord
+from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord
 
 
 @dataclass
@@ -52,6 +52,7 @@ class _Partial:
 class _Object:
     data: bytearray
     content: Content
+    provenance: tuple[Provenance, ...] = ()
 
 
 @dataclass
@@ -137,7 +138,7 @@ class FakeBackupStorage:
 
     # --- contents ----------------------------------------------------------------------------------------------------
 
-    def publish(self, staged: ports.StagedFile, content: Content) -> None:
+    def publish(self, staged: ports.StagedFile, content: Content, provenance: Provenance | None = None) -> None:
         assert isinstance(staged, FakeStagedFile)
         with self.lock:
             self.ask()
@@ -153,6 +154,22 @@ class FakeBackupStorage:
                 self.objects[content.sha256.hex] = _Object(bytearray(staged.partial.data), content)
             self.counts.published += 1
             staged.discard()
+            if provenance is not None:
+                self.note_provenance(content.sha256, provenance)
+
+    def provenance(self, sha256: Digest) -> tuple[Provenance, ...]:
+        with self.lock:
+            self.ask()
+            there = self.objects.get(sha256.hex)
+            return there.provenance if there is not None else ()
+
+    def note_provenance(self, sha256: Digest, provenance: Provenance) -> None:
+        with self.lock:
+            self.ask()
+            self.need_room(0)
+            there = self.objects.get(sha256.hex)
+            if there is not None and provenance not in there.provenance:
+                there.provenance = (*there.provenance, provenance)[-16:]
 
     def find(self, sha256: Digest) -> Content | None:
         with self.lock:

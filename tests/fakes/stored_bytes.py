@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from controller import ports
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content, Format
-from controller.model.transfer import StoredRef
+from controller.model.transfer import Provenance, StoredRef
 
 IMAGE = "0123456789abcdef0123456789abcdef"
 OTHER_IMAGE = "fedcba9876543210fedcba9876543210"
@@ -37,14 +37,26 @@ def ref_of(content: Content, source_id: str = "source-1") -> StoredRef:
     )
 
 
-def publish(storage: ports.BackupStorage, data: bytes, *, name: str = "t-1", hinted: bool = True) -> Content:
+def answer(etag: str = '"v1"', source: str = "f" * 32) -> Provenance:
+    """Return a download that could have brought something."""
+    return Provenance(source, etag, 77, (Digest(Algorithm.SHA256, "ab" * 32),), "default", anonymous=True)
+
+
+def publish(
+    storage: ports.BackupStorage,
+    data: bytes,
+    *,
+    name: str = "t-1",
+    hinted: bool = True,
+    provenance: ports.Provenance | None = None,
+) -> Content:
     """Stage and publish `data`."""
     content = content_of(data)
     staged = storage.stage(name, keep_bytes=0, size_hint=len(data) if hinted else None)
     try:
         staged.write(memoryview(data))
         staged.sync()
-        storage.publish(staged, content)
+        storage.publish(staged, content, provenance)
     finally:
         staged.close()
     return content

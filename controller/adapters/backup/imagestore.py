@@ -4,7 +4,8 @@ What is where, for people with `ls` and `sha256sum`:
 
     <path>/goldmaster.json                   marker: layout version, and the uuid of the BackupStorage this is
     <path>/objects/sha256/ab/<64 hex>        the bytes, mode 0444; the name is their sha256
-    <path>/objects/sha256/ab/<64 hex>.json   record: sizes, format, md5, digests as downloaded
+    <path>/objects/sha256/ab/<64 hex>.json   record: sizes, format, md5, digests as downloaded, and maybe which
+                                             answers of which urls it was: fingerprint, ETag, length
     <path>/images/<imageUuid>/<40 hex>       the same bytes once more (hard link): what `zstore://<imageUuid>/<40 hex>`
                                              names; 40 hex are the first of the sha256
     <path>/images/<imageUuid>/<40 hex>.json  claim: from where, when, proven by what
@@ -45,7 +46,7 @@ from controller.adapters.durable_files import Directory, FileCalls
 from controller.model.backup_storage import Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
-from controller.model.transfer import ResumeRecord, StoredRef, TrashRecord
+from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord
 
 _UNCLAIMED_GRACE_S = 600.0
 """Seconds that published bytes wait for their first claim before another image's `unlink` may take them along."""
@@ -111,7 +112,7 @@ class ImageStore:
 
     # --- contents ----------------------------------------------------------------------------------------------------
 
-    def publish(self, staged: ports.StagedFile, content: Content) -> None:
+    def publish(self, staged: ports.StagedFile, content: Content, provenance: Provenance | None = None) -> None:
         """Name staged bytes by their sha256; see ports. Costs two syncs (record, directory) where the data are synced.
 
         Bytes that are there already are read (the fresh ones are at hand, so this is the moment to find a flipped bit):
@@ -128,7 +129,7 @@ class ImageStore:
         staged.trim()
         with self._layout.lock(digest), self._layout.root(f"publish {digest}") as root:
             with root.made(layout.STAGING) as room, root.made(*layout.shard(digest)) as shard:
-                _place(self._files, root, room, shard, staged, content)
+                _place(self._files, root, room, shard, staged, content, provenance)
             self._note_unclaimed(digest)
         with contextlib.suppress(errors.TransientError):  # the bytes are in place; what stays of the partial is swept
             staged.discard()
@@ -145,6 +146,29 @@ class ImageStore:
             content = objects.read_record(shard, digest)
             size = layout.regular_size(shard.stat(digest.hex))
             return content if content is not None and size == content.size_bytes else None
+
+    def provenance(self, sha256: Digest) -> tuple[Provenance, ...]:
+        """Return where a stored content came from; see ports. A damaged record knows nothing."""
+        digest = layout.require_sha256(sha256)
+        with self._layout.root(f"look where {digest} came from") as root, root.within(*layout.shard(digest)) as shard:
+            return () if shard is None else objects.read_provenance(shard, digest)
+
+    def note_provenance(self, sha256: Digest, provenance: Provenance) -> None:
+        """Add to the record of a stored content; see ports."""
+        digest = layout.require_sha256(sha256)
+        with (
+            self._layout.lock(digest),
+            self._layout.root(f"note where {digest} came from") as root,
+            root.within(*layout.shard(digest)) as shard,
+        ):
+            content = objects.read_record(shard, digest) if shard is not None else None
+            if shard is None or content is None:
+                return
+            known = objects.read_provenance(shard, digest)
+            if provenance not in known:
+                with root.made(layout.STAGING) as room:
+                    objects.write_record(room, shard, content, (*known, provenance))
+                shard.sync()
 
     def link(self, image_uuid: str, ref: StoredRef) -> str:
         """Claim a content by a hard link and a claim file; see ports. Costs two syncs, three for a new image."""
@@ -321,7 +345,13 @@ class ObjectReader:
 
 
 def _place(
-    files: FileCalls, root: Directory, room: Directory, shard: Directory, staged: ImageStoreFile, content: Content
+    files: FileCalls,
+    root: Directory,
+    room: Directory,
+    shard: Directory,
+    staged: ImageStoreFile,
+    content: Content,
+    provenance: Provenance | None,
 ) -> None:
     """Record first, object second: a crash between leaves a record of nothing, never bytes without their facts."""
     digest, partial = content.sha256, staged.name + layout.PARTIAL_SUFFIX
@@ -333,9 +363,12 @@ def _place(
     if wrong is not None:
         objects.set_aside(root, room, shard, digest, wrong)
         there = None
-    record = objects.read_record(shard, digest)
+    record, known = objects.read_record(shard, digest), objects.read_provenance(shard, digest)
+    news = () if provenance is None or provenance in known else (provenance,)
     if record is None or record.size_bytes != content.size_bytes:
-        objects.write_record(room, shard, content)
+        objects.write_record(room, shard, content, news)
+    elif news:
+        objects.write_record(room, shard, record, (*known, *news))
     if there is None and room.link(partial, shard, digest.hex):
         staged.protect(layout.OBJECT_MODE)  # after the link: an object may not be written, a partial has to be
     elif there is not None:

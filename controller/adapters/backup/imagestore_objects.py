@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+from collections.abc import Iterable
 
 from controller.adapters import durable_files
 from controller.adapters.backup import imagestore_layout as layout
@@ -15,7 +16,7 @@ from controller.adapters.durable_files import Directory, FileCalls
 from controller.media.digester import Hasher
 from controller.model.digest import Digest
 from controller.model.image import Content
-from controller.model.transfer import StoredRef
+from controller.model.transfer import Provenance, StoredRef
 
 _READ_BYTES = 2**20
 
@@ -25,6 +26,12 @@ def read_record(shard: Directory, digest: Digest) -> Content | None:
     text = shard.read_small(digest.hex + layout.RECORD_SUFFIX)
     content = None if text is None else records.read_content(text)
     return content if content is not None and content.sha256 == digest else None
+
+
+def read_provenance(shard: Directory, digest: Digest) -> tuple[Provenance, ...]:
+    """Return what the record of an object says about where it came from."""
+    text = shard.read_small(digest.hex + layout.RECORD_SUFFIX)
+    return () if text is None else records.read_provenance(text)
 
 
 def read_claims(mine: Directory, image_uuid: str) -> list[StoredRef]:
@@ -77,9 +84,10 @@ def has_digest(files: FileCalls, shard: Directory, digest: Digest) -> bool:
     return hasher.digest() == digest
 
 
-def write_record(room: Directory, shard: Directory, content: Content) -> None:
+def write_record(room: Directory, shard: Directory, content: Content, provenance: Iterable[Provenance] = ()) -> None:
     """Write the record of an object; the caller syncs `shard`."""
-    room.write_durably(shard, content.sha256.hex + layout.RECORD_SUFFIX, records.content_bytes(content))
+    text = records.content_bytes(content, provenance)
+    room.write_durably(shard, content.sha256.hex + layout.RECORD_SUFFIX, text)
 
 
 def link_over(room: Directory, source: Directory, name: str, target: Directory, new_name: str) -> None:

@@ -5,7 +5,7 @@ A file that does not parse is as good as none: readers get None and the next wri
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 from controller import errors
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content, Format
-from controller.model.transfer import ResumeRecord, StoredRef, TrashRecord, Validator
+from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord, Validator
 
 LAYOUT_VERSION = 1
 _FORMAT = "goldmaster-imagestore"
+MAX_PROVENANCE = 16
+"""Answers that are remembered of one content, the newest: a server with an ETag per request must not grow a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,10 @@ def read_marker(text: bytes) -> Marker | None:
         return None
 
 
-def content_bytes(content: Content) -> bytes:
-    """Write the record of a content."""
-    return _dump(_content_dict(content))
+def content_bytes(content: Content, provenance: Iterable[Provenance] = ()) -> bytes:
+    """Write the record of a content. Without provenance it is the record that older versions wrote."""
+    known = [_provenance_dict(one) for one in provenance][-MAX_PROVENANCE:]
+    return _dump(_content_dict(content) | ({"provenance": known} if known else {}))
 
 
 def read_content(text: bytes) -> Content | None:
@@ -72,6 +75,15 @@ def read_content(text: bytes) -> Content | None:
             return _content(json.loads(text))
     except _Damaged:
         return None
+
+
+def read_provenance(text: bytes) -> tuple[Provenance, ...]:
+    """Read where a content came from; empty where the record does not say, or says it in words that are not known."""
+    try:
+        with _damage():
+            return tuple(_provenance(one) for one in json.loads(text).get("provenance", []))
+    except _Damaged:
+        return ()
 
 
 def claim_bytes(image_uuid: str, ref: StoredRef) -> bytes:
@@ -154,6 +166,7 @@ def resume_bytes(record: ResumeRecord) -> bytes:
         "lastModified": record.validator.last_modified,
         "totalBytes": record.total_bytes,
         "durableBytes": record.durable_bytes,
+        "witness": record.witness,
     })  # fmt: skip
 
 
@@ -168,6 +181,7 @@ def read_resume(text: bytes) -> ResumeRecord | None:
                 validator=Validator(_optional_text(data["etag"]), _optional_text(data["lastModified"])),
                 total_bytes=None if total is None else _count(total),
                 durable_bytes=_count(data["durableBytes"]),
+                witness=_optional_text(data.get("witness")),
             )
     except _Damaged:
         return None
@@ -195,6 +209,30 @@ def _content(data: dict[str, Any]) -> Content:
         virtual_size_bytes=_count(data["virtualSizeBytes"]),
         format=Format(data["format"]),
         source_digests=tuple(Digest.parse(text) for text in data["sourceDigests"]),
+    )
+
+
+def _provenance_dict(one: Provenance) -> dict[str, Any]:
+    return {
+        "source": one.source,
+        "etag": one.etag,
+        "totalBytes": one.total_bytes,
+        "sourceDigests": [str(digest) for digest in one.source_digests],
+        "namespace": one.namespace,
+        "anonymous": one.anonymous,
+    }
+
+
+def _provenance(data: dict[str, Any]) -> Provenance:
+    if not isinstance(data["anonymous"], bool):
+        raise TypeError("neither true nor false")
+    return Provenance(
+        source=_text(data["source"]),
+        etag=_text(data["etag"]),
+        total_bytes=_count(data["totalBytes"]),
+        source_digests=tuple(Digest.parse(text) for text in data["sourceDigests"]),
+        namespace=_text(data["namespace"]),
+        anonymous=data["anonymous"],
     )
 
 

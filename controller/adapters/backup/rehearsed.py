@@ -12,7 +12,7 @@ from controller.adapters.durable_files import storage_errors
 from controller.model.backup_storage import BackupStorageSpec, Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
-from controller.model.transfer import StoredRef, TrashRecord
+from controller.model.transfer import Provenance, StoredRef, TrashRecord
 
 _NOBODY = "0" * 32
 
@@ -61,6 +61,10 @@ class RehearsedStore(ImageStore):
     def image_count(self) -> int:
         """Return how many images have a claim; see ports."""
         return 0 if self._unmade else super().image_count()
+
+    def provenance(self, sha256: Digest) -> tuple[Provenance, ...]:
+        """Return where a stored content came from; see ports."""
+        return () if self._unmade else super().provenance(sha256)
 
     def find(self, sha256: Digest) -> Content | None:
         """Return the record of a stored content; see ports."""

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.adapters.backup import imagestore_records as records
-from controller.model.transfer import ResumeRecord, StoredRef, Validator
-from tests.fakes.stored_bytes import IMAGE, content_of, ref_of
+from controller.model.transfer import Provenance, ResumeRecord, StoredRef, Validator
+from tests.fakes.stored_bytes import IMAGE, answer, content_of, ref_of
 
 TEXT = st.text(max_size=50)
 OPTIONAL_TEXT = st.none() | TEXT
@@ -34,6 +34,42 @@ def test_a_claim_is_read_as_written(source: str, proof: str, url: str, at: datet
 
 def test_a_content_is_read_as_written() -> None:
     assert records.read_content(records.content_bytes(CONTENT)) == CONTENT
+
+
+@given(TEXT, TEXT, st.integers(0, 2**63), TEXT, st.booleans())
+def test_provenance_is_read_as_written_and_the_content_with_it(
+    source: str, etag: str, total: int, namespace: str, anonymous: bool
+) -> None:
+    known = (Provenance(source, etag, total, CONTENT.source_digests, namespace, anonymous), answer())
+    text = records.content_bytes(CONTENT, known)
+    assert records.read_provenance(text) == known
+    assert records.read_content(text) == CONTENT
+
+
+def test_a_record_from_before_there_was_provenance_has_none_and_stays_as_it_was() -> None:
+    assert records.read_provenance(records.content_bytes(CONTENT)) == ()
+    assert "provenance" not in json.loads(records.content_bytes(CONTENT))
+
+
+def test_the_newest_answers_are_kept_and_the_record_stays_readable() -> None:
+    many = tuple(answer(f'"{"e" * 500}{number}"') for number in range(records.MAX_PROVENANCE + 5))
+    text = records.content_bytes(CONTENT, many)
+    assert records.read_provenance(text) == many[5:]
+    assert len(text) < 65536  # what is read of a small file
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 7, [None], [[]], [{}], [{"source": "s"}], {"source": "s"}, [{"anonymous": "false"}]]
+)
+def test_provenance_that_makes_no_sense_is_none_and_costs_no_content(odd: object) -> None:
+    fields = json.loads(records.content_bytes(CONTENT, [answer()]))
+    text = json.dumps(fields | {"provenance": odd}).encode()
+    assert records.read_provenance(text) == ()
+    assert records.read_content(text) == CONTENT
+    whole = dict(fields["provenance"][0])
+    for name in whole:
+        text = json.dumps(fields | {"provenance": [whole | {name: [odd]}]}).encode()
+        assert records.read_provenance(text) == ()
 
 
 def test_a_marker_of_any_layout_is_read() -> None:

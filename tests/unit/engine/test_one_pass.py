@@ -295,3 +295,20 @@ def test_a_bug_is_raised_and_leaves_nothing_behind() -> None:
         run(world.request("a", "b"), source, storages)
     assert source.open_bodies == 0
     assert not any(storages.leftovers().values())
+
+
+def test_where_the_bytes_came_from_is_noted_on_every_target() -> None:
+    storages = world.storages("a", "b")
+    result = placed(run(world.request("a", "b"), ScriptedSource(IMAGE), storages))
+    noted = {storage.provenance(result.content.sha256) for storage in storages.values()}
+    assert len(noted) == 1
+    (known,) = noted.pop()
+    assert (known.etag, known.total_bytes, known.source_digests) == ('"v1"', len(IMAGE), (sha256(IMAGE),))
+    assert (known.namespace, known.anonymous) == ("default", True)
+
+
+@pytest.mark.parametrize("source", [ScriptedSource(SMALL, etag='W/"v1"'), ScriptedSource(SMALL, sized=False)])
+def test_an_answer_without_a_strong_etag_or_a_length_is_not_noted(source: ScriptedSource) -> None:
+    storages = world.storages("a")
+    result = placed(run(world.request(checksum=sha256(SMALL)), source, storages))
+    assert storages["a"].provenance(result.content.sha256) == ()

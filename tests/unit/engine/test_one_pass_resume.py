@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import random
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -330,3 +331,27 @@ def test_who_is_refused_in_the_middle_goes_on_from_there_once_the_secret_is_righ
     result, _ = until_placed(world.request("a"), source, storages)
     assert result.resumed_bytes > 0
     assert source.sent_bytes <= len(IMAGE) + BLOCK
+
+
+def test_a_resumed_download_is_noted_only_if_all_of_it_came_of_the_url_as_it_is_asked_now() -> None:
+    for witness, noted in ((None, 0), ("of another authority", 0), ("as it was", 1)):
+        storages = world.storages("a")
+        source = ScriptedSource(IMAGE, break_at=[400 * KIB])
+        assert isinstance(run(world.request(), source, storages), Broken)
+        record = storages["a"].records["get-1"]
+        assert record.witness is not None
+        if witness != "as it was":
+            storages["a"].records["get-1"] = replace(record, witness=witness)
+        result = run(world.request(), source, storages)
+        assert isinstance(result, Placed)
+        assert result.resumed_bytes > 0
+        assert len(storages["a"].provenance(result.content.sha256)) == noted
+
+
+def test_a_mixed_download_stays_mixed_over_another_break() -> None:
+    storages = world.storages("a")
+    source = ScriptedSource(IMAGE, break_at=[300 * KIB, 600 * KIB])
+    run(world.request(), source, storages)
+    storages["a"].records["get-1"] = replace(storages["a"].records["get-1"], witness="of another authority")
+    assert isinstance(run(world.request(), source, storages), Broken)
+    assert storages["a"].records["get-1"].witness is None

@@ -11,7 +11,7 @@ from controller.engine.limits import PassLimits
 from controller.model.backup_storage import BackupStorageSpec, Capacity, ImageStoreSpec, StorageType
 from controller.model.digest import Digest
 from controller.model.image import Content, Format, Timeouts
-from controller.model.transfer import ResumeRecord, StoredRef, TransferRequest, TransferTarget, Validator
+from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TransferRequest, TransferTarget, Validator
 from controller.model.url import SourceUrl
 from controller.ports import FetchRequest, StagedFile, StopToken
 
@@ -143,6 +143,7 @@ class MemoryStorage:
     durable: dict[str, bytes] = field(default_factory=dict)
     records: dict[str, ResumeRecord] = field(default_factory=dict)
     contents: dict[str, tuple[Content, bytes]] = field(default_factory=dict)
+    provenances: dict[str, list[Provenance]] = field(default_factory=dict)
     fail: dict[str, tuple[int, errors.GoldmasterError]] = field(default_factory=dict)
 
     def fail_if(self, call: str, size: int = 0) -> None:
@@ -175,13 +176,23 @@ class MemoryStorage:
     def sweep(self, keep: Collection[str], older_than: timedelta) -> list[str]:
         raise AssertionError("a transfer does not ask this")
 
-    def publish(self, staged: StagedFile, content: Content) -> None:
+    def publish(self, staged: StagedFile, content: Content, provenance: Provenance | None = None) -> None:
         assert isinstance(staged, MemoryStaged)
         self.fail_if("publish")
         assert self.durable[staged.name] == bytes(staged.data), "published before it was synced"
         assert len(staged.data) == content.size_bytes
         self.contents[content.sha256.hex] = (content, bytes(staged.data))
         staged.discard()
+        if provenance is not None:
+            self.note_provenance(content.sha256, provenance)
+
+    def provenance(self, sha256: Digest) -> tuple[Provenance, ...]:
+        self.fail_if("provenance")
+        return tuple(self.provenances.get(sha256.hex, ()))
+
+    def note_provenance(self, sha256: Digest, provenance: Provenance) -> None:
+        self.fail_if("note_provenance")
+        self.provenances.setdefault(sha256.hex, []).append(provenance)
 
     def find(self, sha256: Digest) -> Content | None:
         found = self.contents.get(sha256.hex)
