@@ -17,19 +17,20 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator["cluster.Cluster"]:
     """One API server with our CRDs and RBAC for all operators of this process, one after the other."""
-    yield from _started(tmp_path_factory.mktemp("operated") / "cluster")
+    yield from started(tmp_path_factory.mktemp("operated") / "cluster")
 
 
-def _started(folder: Path) -> Iterator["cluster.Cluster"]:
+def started(folder: Path) -> Iterator["cluster.Cluster"]:
+    """Yield a server in a new folder, with our CRDs and RBAC, and stop it."""
     from tests.apiserver import cluster, operating
 
-    started = cluster.Cluster(assets.find(os.environ), folder)
+    made = cluster.Cluster(assets.find(os.environ), folder)
     try:
-        started.start(fixtures.CRDS)
-        operating.install_rights(started)
-        yield started
+        made.start(fixtures.CRDS)
+        operating.install_rights(made)
+        yield made
     finally:
-        started.stop()
+        made.stop()
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def emptied(operated: "cluster.Cluster") -> Iterator["cluster.Cluster"]:
 @pytest.fixture
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator["cluster.Cluster"]:
     """One for a single test, whose API server may be restarted."""
-    yield from _started(tmp_path_factory.mktemp("fragile") / "cluster")
+    yield from started(tmp_path_factory.mktemp("fragile") / "cluster")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import yaml
 
-from controller.cli import operator as verb
 from controller.model.admission import Admission
 from tests.apiserver import cluster, operating
 
@@ -36,40 +35,6 @@ def test_all_of_it_is_accepted_without_a_warning(fragile: cluster.Cluster) -> No
     fragile.kubectl("delete", "-k", str(MANIFESTS / "controller"), "--wait=false")
     assert fragile.get("image", "debian")["spec"]["url"]
     assert fragile.get("crd", "images.goldmaster.dev")["status"]["acceptedNames"]["kind"] == "Image"
-
-
-def test_crds_and_the_volume_are_never_pruned(built: Documents) -> None:
-    kept = [document for document in built if document["kind"] in {"CustomResourceDefinition", "PersistentVolumeClaim"}]
-    assert len(kept) >= 3
-    for document in kept:
-        annotations = document["metadata"]["annotations"]
-        assert annotations["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
-        assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false"
-
-
-def test_the_container_is_confined(built: Documents) -> None:
-    pod = the(built, "Deployment")["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    assert pod["securityContext"]["runAsNonRoot"]
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
-
-
-def test_the_container_is_called_with_flags_that_there_are(built: Documents) -> None:
-    (container,) = the(built, "Deployment")["spec"]["template"]["spec"]["containers"]
-    name, *flags = container["args"]
-    assert name == "operator"
-    known = {flag for parameter in verb.operator.params for flag in (*parameter.opts, *parameter.secondary_opts)}
-    assert {flag.split("=")[0] for flag in flags} <= known
-    (root,) = (flag.split("=")[1] for flag in flags if flag.startswith("--storage-root"))
-    assert root in {mount["mountPath"] for mount in container["volumeMounts"]}
-    storage = yaml.safe_load((MANIFESTS / "samples" / "storage.yaml").read_text())
-    assert Path(storage["spec"]["imageStore"]["path"]).is_relative_to(root)
 
 
 def test_the_account_may_do_no_more_than_is_listed(operated: cluster.Cluster) -> None:
