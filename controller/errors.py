@@ -13,7 +13,8 @@ Transient means: may succeed without a change of the spec. Terminal means: canno
     │   ├── SourceUnreachable      resets, timeouts, 5xx, 408, 425, 429, truncated bodies, throughput floor
     │   ├── StorageUnavailable 6   a storage could not be asked: unknown, not empty
     │   ├── NoSpace            6   a storage is full, or would fall below its reservedCapacity
-    │   ├── ClusterUnavailable     the Kubernetes API server could not be asked, or refuses us
+    │   ├── ClusterUnavailable 9   the Kubernetes API server could not be asked, or refuses us
+    │   │   └── ClusterDenied 10   it does not know us, or a right is missing
     │   ├── DependencyNotReady     waits for a storage or a Secret; never counts as an attempt
     │   └── Conflict               somebody else wrote the object first
     └── TerminalError
@@ -106,7 +107,15 @@ class NoSpace(TransientError):
 
 
 class ClusterUnavailable(TransientError):
-    """The Kubernetes API server could not be asked, or refuses us (401, 403, 429, 5xx). Never: something is absent."""
+    """The Kubernetes API server could not be asked, or refuses us (429, 5xx). Never: something is absent."""
+
+    exit_code = 9
+
+
+class ClusterDenied(ClusterUnavailable):
+    """It does not know us (401), or a right is missing (403): transient, as rights are granted without a new spec."""
+
+    exit_code = 10
 
 
 class DependencyNotReady(TransientError):

@@ -10,10 +10,10 @@ from controller import logs, wiring
 from controller.cli import columns, exits, options, progress, running, screen
 from controller.cli.validate import problems_of
 from controller.gitops.loop import Converged, Standalone
-from controller.gitops.rows import Stored
 from controller.gitops.tree import Problem
 from controller.model import quantity
 from controller.model.resource import Kind
+from controller.model.stored import Stored
 from controller.reasons import Reason
 from controller.settings import Settings, StandaloneSettings
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from controller.cli import screen
-from controller.gitops.rows import Stored
 from controller.model import quantity
 from controller.model.resource import Kind
+from controller.model.stored import Stored
 
 if TYPE_CHECKING:
     from controller.cli.usage import Usages

@@ -1,4 +1,4 @@
-"""What the shell can complete: kinds, names and namespaces of the state that the command line names."""
+"""What the shell can complete: kinds, names and namespaces of the state or the cluster that the command line names."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from controller.gitops.rows import Stored
     from controller.model.resource import Kind
+    from controller.model.stored import Stored
 
 KINDS = ("images", "backupstorages")
 
@@ -41,26 +41,24 @@ def objects(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str
 
 
 def _names(ctx: click.Context, kind: "Kind", incomplete: str) -> list[str]:
-    namespace = ctx.params.get("namespace") or "default"
     everywhere = ctx.params.get("all_namespaces") or kind is not type(kind).IMAGE
-    return sorted(
-        stored.key.name
-        for stored in _stored(ctx, kind)
-        if stored.key.name.startswith(incomplete) and (everywhere or stored.key.namespace == namespace)
-    )
+    found = _stored(ctx, kind, everywhere=everywhere)
+    return sorted(stored.key.name for stored in found if stored.key.name.startswith(incomplete))
 
 
-def _stored(ctx: click.Context, kind: "Kind") -> "list[Stored]":
-    """Return what the state holds; nothing where there is none to read: a completion never complains."""
-    from controller import errors
-    from controller.adapters.clock import SystemClock
-    from controller.gitops.state import State
+def _stored(ctx: click.Context, kind: "Kind", *, everywhere: bool = True) -> "list[Stored]":
+    """Return what there is; nothing where nobody can be asked: a completion never complains."""
+    from controller import errors, reading
 
-    place = ctx.params.get("state_dir") or os.environ.get("GOLDMASTER_STATE")
-    if not place:
+    state_dir = ctx.params.get("state_dir") or os.environ.get("GOLDMASTER_STATE")
+    if ctx.params.get("kube") or (os.environ.get("GOLDMASTER_KUBE") and not ctx.params.get("state_dir")):
+        place = reading.Place(None, ctx.params.get("kubeconfig"), ctx.params.get("context"))
+    elif state_dir:
+        place = reading.Place(Path(state_dir))
+    else:
         return []
     try:
-        with State.open_reading(Path(place), SystemClock()) as state:
-            return state.stored(kind)
+        with reading.view(place, lambda _: None) as view:
+            return view.stored(kind, None if everywhere else ctx.params.get("namespace") or view.namespace)
     except errors.GoldmasterError:
         return []

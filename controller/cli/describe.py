@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller import errors, reading
 from controller.adapters.clock import SystemClock
 from controller.cli import complete, kinds, options, screen
-from controller.gitops.rows import Stored
-from controller.gitops.state import State
 from controller.model import quantity
+from controller.model.ownership import LAST_APPLIED
 from controller.model.resource import Kind
+from controller.model.stored import Stored, not_found
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 
@@ -25,25 +25,25 @@ _LABEL_WIDTH = 20
 @click.command(short_help="Tell everything known of one object.")
 @click.argument("kind", metavar="KIND", shell_complete=lambda *_: ["image", "backupstorage"])
 @click.argument("name", shell_complete=complete.objects)
-@options.state
-@options.namespace
-def describe(kind: str, name: str, state_dir: Path, namespace: str) -> None:
+@options.place
+@options.namespace_of_place
+def describe(kind: str, name: str, place: reading.Place, namespace: str | None) -> None:
     """Tell everything known of the image or backupstorage called NAME: what is asked for, what is there, and why.
 
     What `suspend`, `resume` and `reconcile` asked for stands under Overrides, as no manifest says it.
     """
-    wanted, clock = kinds.kind_of(kind), SystemClock()
-    place = namespace if wanted is Kind.IMAGE else None
-    with State.open_reading(state_dir, clock) as state:
-        found = state.stored(wanted, place, name)
+    wanted = kinds.kind_of(kind)
+    with reading.view(place, screen.warn) as view:
+        within = namespace or view.namespace if wanted is Kind.IMAGE else None
+        found = view.stored(wanted, within, name)
     if not found:
-        raise kinds.not_found(wanted, name, place)
+        raise not_found(wanted, name, within)
     usages: Usages = {}
     if wanted is Kind.BACKUP_STORAGE or _lacks_space(found[0]):
         from controller.cli import usage  # asks the storages: more is imported than a reading verb needs
 
-        usages = usage.of_storages(state_dir)
-    for line in lines(found[0], clock.now(), usages):
+        usages = usage.of_storages(place) or {}
+    for line in lines(found[0], SystemClock().now(), usages):
         screen.show(line)
 
 
@@ -54,9 +54,13 @@ def lines(stored: Stored, now: datetime, usages: "Usages") -> Iterator[str]:
     yield _line("Name", stored.key.name)
     if stored.key.namespace:
         yield _line("Namespace", stored.key.namespace)
-    yield _line("Manifest", stored.source)
+    if stored.source:
+        yield _line("Manifest", stored.source)
+    if stored.keeper:
+        yield _line("Kept by", stored.keeper)
     for title in ("labels", "annotations"):
-        for number, (key, value) in enumerate(sorted(metadata.get(title, {}).items())):
+        entries = sorted((key, value) for key, value in metadata.get(title, {}).items() if key != LAST_APPLIED)
+        for number, (key, value) in enumerate(entries):
             yield _line(title.title() if not number else "", f"{key}={value}")
     yield _line("Created", _when(metadata["creationTimestamp"], now))
     if "deletionTimestamp" in metadata:
@@ -139,7 +143,10 @@ def _redacted(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec with URLs as the inventory shows them: a query may hold a signature."""
     shown = dict(spec)
     if "url" in shown:
-        shown["url"] = SourceUrl.parse(shown["url"]).redacted
+        try:
+            shown["url"] = SourceUrl.parse(shown["url"]).redacted
+        except errors.InvalidSpec:  # of a CRD of another version
+            shown["url"] = "(not shown, as this version cannot tell what in it is secret)"
     for name in shown.keys() & {"checksumFrom", "signature"}:
         shown[name] = _redacted(shown[name])
     return shown

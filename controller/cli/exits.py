@@ -13,6 +13,8 @@ DENIED = 5
 STORAGE = 6
 STATE = 7
 NOT_FOUND = 8
+CLUSTER = 9
+REFUSED = 10
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
@@ -26,6 +28,8 @@ MEANINGS = {
     STORAGE: "storage trouble: full, damaged, or not to be reached",
     STATE: "the state directory is in use, damaged, or of another version",
     NOT_FOUND: "there is no such object, or no state yet",
+    CLUSTER: "the cluster cannot be asked, or does not know our kinds",
+    REFUSED: "the cluster does not know us, or a right is missing: the message names it",
     INTERRUPTED: "interrupted; what was fetched is kept for the next time",
 }
 """Exit code -> what it says, in the order they are listed. errors.py gives each error class one of these."""

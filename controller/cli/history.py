@@ -1,20 +1,19 @@
 """`goldmaster history` and `rollback`: the revisions of an image that are kept, and the way back to one."""
 
 import json
+import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
 
-from controller.adapters.clock import SystemClock
-from controller.cli import complete, kinds, options, screen, yaml_writer
-from controller.gitops.rows import Stored
-from controller.gitops.state import State
+from controller import reading
+from controller.cli import complete, options, screen, yaml_writer
 from controller.model import quantity
 from controller.model.fields import format_time
 from controller.model.image import Revision
 from controller.model.resource import Image, Kind
+from controller.model.stored import Stored, not_found
 from controller.plan import rollback as way_back
 
 _HEADERS = ["REVISION", "FORMAT", "SIZE", "STORED", "IMPORTED", "PROVEN BY", "SHA256", "URL"]
@@ -27,21 +26,21 @@ _name = click.argument("name", shell_complete=complete.images)
 @options.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
 )
-@options.state
-@options.namespace
-def history(name: str, output: str, state_dir: Path, namespace: str) -> None:
+@options.place
+@options.namespace_of_place
+def history(name: str, output: str, place: reading.Place, namespace: str | None) -> None:
     """List what the image called NAME serves and the older revisions that are kept beside it, newest first.
 
     spec.revisionHistoryLimit says how many are kept. Going back to one costs no download: `goldmaster rollback`.
     """
-    image, _ = _find(state_dir, namespace, name)
+    image, _ = _find(place, namespace, name)
     found = list(_numbered(image))
     if output == "json":
         print(json.dumps([_record(number, revision) for number, revision in found], indent=2))
     elif found:
         screen.print_table(_HEADERS, [_row(number, revision) for number, revision in found])
     else:
-        screen.warn(f"{kinds.shown(image.meta.key)} has no verified revision yet")
+        screen.warn(f"{image.meta.key.shown} has no verified revision yet")
 
 
 @click.command(short_help="Print what to commit so that an older revision serves again.")
@@ -49,9 +48,9 @@ def history(name: str, output: str, state_dir: Path, namespace: str) -> None:
 @options.option(
     "--to", "number", type=int, default=1, show_default=True, metavar="N", help="The revision, as `history` counts."
 )
-@options.state
-@options.namespace
-def rollback(name: str, number: int, state_dir: Path, namespace: str) -> None:
+@options.place
+@options.namespace_of_place
+def rollback(name: str, number: int, place: reading.Place, namespace: str | None) -> None:
     """Print the change of the manifest that makes an older revision of the image called NAME serve again.
 
     Edits nothing: the manifest is yours, and the next apply or run takes the change up. The checksum names the bytes,
@@ -61,9 +60,9 @@ def rollback(name: str, number: int, state_dir: Path, namespace: str) -> None:
     goldmaster history debian
     goldmaster rollback debian --to 2
     """
-    image, stored = _find(state_dir, namespace, name)
+    image, stored = _find(place, namespace, name)
     revision = way_back.older(image, number)
-    change, shown = way_back.change(image.spec, revision), kinds.shown(image.meta.key)
+    change, shown = way_back.change(image.spec, revision), image.meta.key.shown
     if not change:
         screen.warn(f"the manifest of {shown} asks for revision {number} already ({_place(stored)})")
         return
@@ -75,13 +74,17 @@ def rollback(name: str, number: int, state_dir: Path, namespace: str) -> None:
     if way_back.may_lack_query(revision, image.spec):
         screen.warn("its url may have had a query, which is not shown: without it a rebuild from the source can fail")
     screen.warn(f"nothing was edited: commit this to {_place(stored)}")
+    if not stored.source and not stored.keeper:
+        patch = shlex.quote(json.dumps({"spec": change}))
+        screen.warn(f"or: kubectl patch image {name} -n {stored.key.namespace} --type=merge -p {patch}")
 
 
-def _find(state_dir: Path, namespace: str, name: str) -> tuple[Image, Stored]:
-    with State.open_reading(state_dir, SystemClock()) as state:
-        images, documents = state.images(namespace, name), state.stored(Kind.IMAGE, namespace, name)
+def _find(place: reading.Place, namespace: str | None, name: str) -> tuple[Image, Stored]:
+    with reading.view(place, screen.warn) as view:
+        within = namespace or view.namespace
+        images, documents = view.images(within, name), view.stored(Kind.IMAGE, within, name)
     if not images or not documents:
-        raise kinds.not_found(Kind.IMAGE, name, namespace)
+        raise not_found(Kind.IMAGE, name, within)
     return images[0], documents[0]
 
 
@@ -129,4 +132,4 @@ def _told(revision: Revision) -> str:
 
 
 def _place(stored: Stored) -> str:
-    return screen.from_here(stored.source)
+    return screen.from_here(stored.source) if stored.source else stored.keeper or "the manifest that made the object"

@@ -1,29 +1,27 @@
 """`goldmaster inventory`: the records other systems read."""
 
-from pathlib import Path
-
 import click
 
-from controller.adapters.clock import SystemClock
-from controller.cli import complete, kinds, options, screen
-from controller.gitops.state import State
+from controller import reading
+from controller.cli import complete, options, screen
 from controller.model import inventory as records
 from controller.model.resource import Kind
+from controller.model.stored import not_found
 
 
 @click.command(short_help="Print the image inventory records as JSON.")
 @click.argument("name", required=False, shell_complete=complete.images)
-@options.state
-@options.namespace
+@options.place
+@options.namespace_of_place
 @options.all_namespaces
-def inventory(name: str | None, state_dir: Path, namespace: str, all_namespaces: bool) -> None:
+def inventory(name: str | None, place: reading.Place, namespace: str | None, all_namespaces: bool) -> None:
     """Print the inventory records of the images, or of the one called NAME, as JSON.
 
     The form is that of the image inventory of the ZStack API: {"inventories": [...], "success": true}. Dates are UTC.
     """
-    place = None if all_namespaces else namespace
-    with State.open_reading(state_dir, SystemClock()) as state:
-        images = state.images(place, name)
+    with reading.view(place, screen.warn) as view:
+        within = None if all_namespaces else namespace or view.namespace
+        images = view.images(within, name)
     if name is not None and not images:
-        raise kinds.not_found(Kind.IMAGE, name, place)
+        raise not_found(Kind.IMAGE, name, within)
     print(screen.json_text(records.reply(images), indent=2))

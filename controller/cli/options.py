@@ -1,16 +1,19 @@
 """Options that several verbs share. Every flag has a variable: --allow-path is GOLDMASTER_ALLOW_PATH."""
 
+import functools
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from controller import errors
 from controller.cli import complete
 from controller.model import quantity
+from controller.reading import Place
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Value = Any
@@ -102,6 +105,63 @@ namespace = option(
     help="Look in this namespace.",
     shell_complete=complete.namespaces,
 )
+namespace_of_place = option(
+    "-n",
+    "--namespace",
+    metavar="NS",
+    help="Look in this namespace. Default: `default`, or with --kube that of the context.",
+    shell_complete=complete.namespaces,
+)
+_PLACES = (
+    option(
+        "--state",
+        "state_dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Directory that holds what is known of the images.",
+    ),
+    option("--kube", is_flag=True, help="Ask a cluster in place of a state directory, with the rights of its user."),
+    option(
+        "--context",
+        metavar="NAME",
+        help="With --kube: this context of the kubeconfig, in place of its current one.",
+    ),
+    option(
+        "--kubeconfig",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="With --kube: this file. Default: KUBECONFIG, the Pod's service account, ~/.kube/config, in this order.",
+    ),
+)
+
+
+def place(command: Command) -> Command:
+    """Let a verb choose between a state directory and a cluster; it is given a `reading.Place` as `place`."""
+
+    @functools.wraps(command)
+    def placed(*arguments: Value, **values: Value) -> Value:
+        where = {name: values.pop(name) for name in ("state_dir", "kube", "context", "kubeconfig")}
+        return command(*arguments, place=_place(click.get_current_context(), **where), **values)
+
+    return cast(Command, functools.reduce(lambda built, one: one(built), reversed(_PLACES), placed))
+
+
+def _place(
+    ctx: click.Context, state_dir: Path | None, *, kube: bool, context: str | None, kubeconfig: Path | None
+) -> Place:
+    """Decide which is meant: what is said on the command line goes before what a variable says."""
+    said = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if {"state_dir", "kube"} <= said:
+        raise click.UsageError("--state and --kube: objects are in one or in the other")
+    if not kube or "state_dir" in said:
+        for name in sorted({"context", "kubeconfig"} & said):
+            raise click.UsageError(f"--{name} goes with --kube")
+        if state_dir is None:
+            raise click.UsageError("Missing option '--state' (or --kube).")
+        return Place(state_dir)
+    return Place(None, kubeconfig, context)
+
+
 all_namespaces = option("-A", "--all-namespaces", is_flag=True, help="Look in all namespaces.")
 verbose = option("-v", "--verbose", is_flag=True, help="Log every pass, not only changes.")
 output = option(

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from controller import logs, wiring
-from controller.cli import exits, kinds, options, running, screen
+from controller.cli import exits, options, running, screen
 from controller.cli.validate import problems_of
 from controller.gitops.loop import Standalone
 from controller.gitops.state import Applied
@@ -114,7 +114,7 @@ def _standing(image: Image, planned: Plan, *, changed: bool) -> tuple[Standing, 
 
 
 def _step(key: Key, why: str, standing: Standing, action: str) -> Step:
-    return {"object": kinds.shown(key), "why": why, "standing": standing.value, "action": action}
+    return {"object": key.shown, "why": why, "standing": standing.value, "action": action}
 
 
 def _sorted(keys: Iterable[Key]) -> list[Key]:

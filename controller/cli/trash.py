@@ -16,11 +16,12 @@ from controller.cli import exits, options, screen, yaml_writer
 from controller.engine import trash as bin_
 from controller.engine.engine import Engine
 from controller.engine.trash import Discarded
-from controller.gitops.state import State, Verb
+from controller.gitops.state import State
 from controller.model import image as model
 from controller.model import quantity
 from controller.model.fields import format_time
 from controller.model.resource import Key, Kind
+from controller.model.stored import Verb
 from controller.plan import rollback, source
 from controller.settings import Settings, StandaloneSettings
 

@@ -7,12 +7,13 @@ import click
 
 from controller import logs, wiring
 from controller.adapters.clock import SystemClock
-from controller.cli import complete, exits, kinds, options, screen
+from controller.cli import complete, exits, options, screen
 from controller.engine.verify import Verdict, verify_image
 from controller.gitops import instance_lock
-from controller.gitops.state import State, Verb
+from controller.gitops.state import State
 from controller.model import quantity
 from controller.model.resource import Image, Key, Kind
+from controller.model.stored import Verb, not_found
 from controller.settings import Settings, StandaloneSettings
 
 
@@ -40,7 +41,7 @@ def verify(names: Sequence[str], everything: bool, quarantine: bool, state_dir: 
         images = state.images() if everything else [_image(state, key) for key in keys]
         rows, codes, damaged = [], set(), []
         for image in images:
-            name = kinds.shown(image.meta.key)
+            name = image.meta.key.shown
             verdicts = list(verify_image(image, engine.storages, quarantine=quarantine))
             if not verdicts:
                 rows.append([name, "-", "nothing stored", "-"])
@@ -68,14 +69,14 @@ def _follow_up(state_dir: Path, damaged: Sequence[Key], *, quarantine: bool) -> 
         writable.ask_all(damaged, Verb.RECONCILE)
     process = instance_lock.holder(state_dir)
     taker = f"the instance that runs (process {process}) fetches" if process else "the next apply or run fetches"
-    names = ", ".join(kinds.shown(key) for key in damaged)
+    names = ", ".join(key.shown for key in damaged)
     screen.warn(f"{taker} again what is damaged of {names}")
 
 
 def _image(state: State, key: Key) -> Image:
     found = state.image(key)
     if found is None:
-        raise kinds.not_found(key.kind, key.name, key.namespace)
+        raise not_found(key.kind, key.name, key.namespace)
     return found
 
 

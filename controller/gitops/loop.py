@@ -11,13 +11,14 @@ from controller.engine.engine import Engine
 from controller.engine.reconcile import Outcome
 from controller.gitops.desired import Guards, HeldBack
 from controller.gitops.loader import Loader
-from controller.gitops.state import Applied, State, Verb
+from controller.gitops.state import Applied, State
 from controller.gitops.tree import Problem, Tree, Wanted
 from controller.gitops.watcher import Watcher
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.image import State as Enablement
 from controller.model.resource import Image, Key, Kind
+from controller.model.stored import Verb
 from controller.ports import Clock
 from controller.reasons import Reason
 from controller.settings import StandaloneSettings

@@ -2,30 +2,16 @@
 
 import functools
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from sqlite3 import Row
-from typing import Any
 
 from controller.gitops import desired
 from controller.model import manifest
 from controller.model.image import ImageSpec
 from controller.model.resource import API_VERSION, BackupStorage, Image, Key, Kind, Meta, Resource
+from controller.model.stored import Stored
 
 _SPECS_KEPT = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An object for people: the full Kubernetes-like document, and what only standalone mode knows of it."""
-
-    key: Key
-    document: dict[str, Any]
-    root: str
-    source: str
-    """`file:line` of the manifest."""
-    suspend_override: bool | None
-    requested_at: str | None
 
 
 def columns(key: Key) -> tuple[str, str, str]:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from sqlite3 import Connection, Row
 from typing import Any, Self
@@ -24,6 +23,7 @@ from controller.model.conditions import ConditionType
 from controller.model.fields import format_time, parse_time
 from controller.model.image import ImageStatus
 from controller.model.resource import REQUESTED_AT, BackupStorage, Image, Key, Kind, Meta
+from controller.model.stored import Stored, Verb
 from controller.plan import source
 from controller.ports import Clock
 
@@ -57,14 +57,6 @@ _OVERRIDE = """UPDATE resources SET suspend_override = ?, version = version + 1
 
 _RECENT = "recent_deletions"
 _REMEMBER = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
-
-
-class Verb(StrEnum):
-    """What a person can ask of the instance through the state."""
-
-    RECONCILE = "reconcile"
-    SUSPEND = "suspend"
-    RESUME = "resume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +242,7 @@ class State:
 
     # --- reading for people ----------------------------------------------------------------------------------------
 
-    def stored(self, kind: Kind, namespace: str | None = None, name: str | None = None) -> list[rows.Stored]:
+    def stored(self, kind: Kind, namespace: str | None = None, name: str | None = None) -> list[Stored]:
         """Return objects as documents, by namespace and name; None means all."""
         return [rows.stored(row) for row in self._select(kind, namespace, name)]
 

@@ -10,7 +10,7 @@ import binascii
 import os
 import ssl
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from controller import errors
 from controller.kube import exec_plugin
 from controller.kube.exec_plugin import Login
 
+Files = Sequence[tuple[Path, Mapping[str, Any]]]
+"""Parsed kubeconfig files, each with its folder."""
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -39,38 +41,47 @@ class Access:
     """Of the current context, or of the Pod."""
 
     def tls(self, login: Login) -> ssl.SSLContext:
-        """Return what a connection needs to trust the server and to show our certificate, if we have one."""
-        context = ssl.create_default_context(cadata=self.authority.decode() if self.authority else None)
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if login.certificate and login.key:
-            with tempfile.NamedTemporaryFile() as file:  # OpenSSL takes certificates of its own from files only
-                file.write(login.certificate + b"\n" + login.key)
-                file.flush()
-                context.load_cert_chain(file.name)
+        """Return what a connection needs to trust the server and to show our certificate, if we have one.
+
+        Raises:
+            ClusterUnavailable: a certificate or key is none.
+
+        """
+        try:
+            context = ssl.create_default_context(cadata=self.authority.decode() if self.authority else None)
+            if not self.verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if login.certificate and login.key:
+                with tempfile.NamedTemporaryFile() as file:  # OpenSSL takes certificates of its own from files only
+                    file.write(login.certificate + b"\n" + login.key)
+                    file.flush()
+                    context.load_cert_chain(file.name)
+        except (ssl.SSLError, ValueError) as exc:
+            raise errors.ClusterUnavailable(
+                f"{self.server}: a certificate or key of ours cannot be used: {type(exc).__name__}"
+            ) from exc
         return context
 
 
-def find(kubeconfig: Path | None, environ: Mapping[str, str]) -> Access:
+def find(kubeconfig: Path | None, environ: Mapping[str, str], context: str | None = None) -> Access:
     """Return the access that `--kubeconfig` names, else KUBECONFIG, else the Pod's own, else ~/.kube/config.
+
+    `context`: which one of a kubeconfig, in place of the current one; a Pod's own access has none.
 
     Raises:
         Usage: there is none, or it cannot be understood; the message says where it looked.
 
     """
     if kubeconfig is not None:
-        return from_kubeconfig(kubeconfig)
-    if environ.get("KUBECONFIG"):
-        existing = [Path(name) for name in environ["KUBECONFIG"].split(os.pathsep) if name and Path(name).exists()]
-        if len(existing) > 1:
-            raise errors.Usage("KUBECONFIG names several files: name one with --kubeconfig")
-        return from_kubeconfig(existing[0] if existing else Path(environ["KUBECONFIG"]))
-    if environ.get("KUBERNETES_SERVICE_HOST"):
+        return from_kubeconfig(kubeconfig, context=context)
+    if named := [Path(name) for name in environ.get("KUBECONFIG", "").split(os.pathsep) if name]:
+        return from_kubeconfig(*([path for path in named if path.exists()] or named[:1]), context=context)
+    if environ.get("KUBERNETES_SERVICE_HOST") and context is None:
         return in_cluster(environ)
     usual = Path(environ.get("HOME", "/")) / ".kube" / "config"
     if usual.exists():
-        return from_kubeconfig(usual)
+        return from_kubeconfig(usual, context=context)
     raise errors.Usage(f"no API server is named: no --kubeconfig, no KUBECONFIG, not in a Pod, no {usual}")
 
 
@@ -91,46 +102,63 @@ def in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Ac
     return Access(server, _from_file(folder / "token"), authority, namespace=namespace)
 
 
-def from_kubeconfig(path: Path) -> Access:
-    """Return what the current context of a kubeconfig file says.
+def from_kubeconfig(*paths: Path, context: str | None = None) -> Access:
+    """Return what a context of kubeconfig files says; of each name the first file that has it counts, as for kubectl.
 
     Raises:
         Usage: it cannot be read or understood; never shows what is in it.
 
     """
+    path = paths[0]
     try:
-        document = yaml.safe_load(path.read_bytes())
-        context = _named(document, "contexts", "context", document["current-context"])
-        cluster = _named(document, "clusters", "cluster", context["cluster"])
-        user = _named(document, "users", "user", context["user"])
+        files = []
+        for path in paths:
+            files.append((path.parent, yaml.safe_load(path.read_bytes())))
+        wanted = context or next((name for _, document in files if (name := document.get("current-context"))), None)
+        where = _context(files, wanted, paths)
+        folder, cluster = _named(files, "clusters", "cluster", where["cluster"])
         server = str(cluster["server"]).rstrip("/")
-        authority = _bytes(cluster, "certificate-authority", path.parent)
-        login = _login(user, path.parent)
+        authority = _bytes(cluster, "certificate-authority", folder)
+        folder, user = _named(files, "users", "user", where["user"])
+        login = _login(user, folder)
     except OSError as exc:
-        raise errors.Usage(f"{path}: {exc.strerror}") from exc
+        raise errors.Usage(f"{exc.filename or path}: {exc.strerror}") from exc
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, binascii.Error) as exc:
         raise errors.Usage(f"{path} is not a kubeconfig that can be used: {type(exc).__name__} {_name(exc)}") from exc
     for name in ("proxy-url", "tls-server-name"):
         if name in cluster:
             raise errors.Usage(f"{path}: {name} is not supported")
+    if not server.startswith(("https://", "http://")):
+        raise errors.Usage(f"{path}: the server of cluster {where['cluster']!r} is no http(s) URL")
     return Access(
         server,
         login,
         authority,
         verify=not cluster.get("insecure-skip-tls-verify", False),
-        namespace=context.get("namespace") or "default",
+        namespace=where.get("namespace") or "default",
     )
+
+
+def _context(files: Files, wanted: str | None, paths: Sequence[Path]) -> dict[str, Any]:
+    names = [item["name"] for _, document in files for item in document.get("contexts") or ()]
+    shown = ", ".join(map(str, paths))
+    if wanted is None:
+        raise errors.Usage(f"{shown} has no current-context: name one with --context ({', '.join(names) or 'none'})")
+    if wanted not in names:
+        raise errors.Usage(f"{shown} has no context {wanted!r}; known: {', '.join(names) or 'none'}")
+    return _named(files, "contexts", "context", wanted)[1]
 
 
 def _name(exc: Exception) -> str:
     return str(exc) if isinstance(exc, KeyError) else ""
 
 
-def _named(document: Mapping[str, Any], plural: str, singular: str, name: str) -> dict[str, Any]:
-    for item in document.get(plural) or ():
-        if item["name"] == name:
-            found: dict[str, Any] = item[singular]
-            return found
+def _named(files: Files, plural: str, singular: str, name: str) -> tuple[Path, dict[str, Any]]:
+    """Return an entry, and the folder of the file that it stands in: its paths are relative to that."""
+    for folder, document in files:
+        for item in document.get(plural) or ():
+            if item["name"] == name:
+                return folder, item[singular]
     raise KeyError(f"{singular} {name}")
 
 

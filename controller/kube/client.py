@@ -50,7 +50,7 @@ class Gone(Exception):
     """The object, or the continuation of a list, is not there any more (404, 410)."""
 
 
-class Forbidden(errors.ClusterUnavailable):
+class Forbidden(errors.ClusterDenied):
     """RBAC, or an admission plugin, refuses us (403). `user`: who we are to the server, where it says so."""
 
     def __init__(self, message: str, user: str = "") -> None:
@@ -68,10 +68,13 @@ class _Session:
 
 
 class Client:
-    """Each method raises ClusterUnavailable where the server cannot be asked or refuses us, Gone for 404 and 410."""
+    """Each method raises ClusterUnavailable where the server cannot be asked, ClusterDenied where it refuses, Gone
+    for 404 and 410.
+    """
 
-    def __init__(self, access: Access, clock: Clock) -> None:
+    def __init__(self, access: Access, clock: Clock, manager: str = MANAGER) -> None:
         self.access = access
+        self._manager = manager
         self._prefix = urlsplit(access.server).path
         self._clock = clock
         self._lock = threading.Lock()
@@ -100,15 +103,15 @@ class Client:
 
     def replace(self, path: str, document: Mapping[str, Any]) -> Document:
         """PUT. Raises Conflict where metadata.resourceVersion or uid in it is not what is there."""
-        return self._ask("PUT", path, {"fieldManager": MANAGER, "fieldValidation": "Strict"}, document)
+        return self._ask("PUT", path, {"fieldManager": self._manager, "fieldValidation": "Strict"}, document)
 
     def merge(self, path: str, document: Mapping[str, Any]) -> Document:
         """Merge-patch. Raises Conflict where the metadata.resourceVersion in it is not what is there."""
-        return self._ask("PATCH", path, {"fieldManager": MANAGER}, document)
+        return self._ask("PATCH", path, {"fieldManager": self._manager}, document)
 
     def create(self, path: str, document: Mapping[str, Any]) -> Document:
         """POST. Raises Conflict where it exists."""
-        return self._ask("POST", path, {"fieldManager": MANAGER}, document)
+        return self._ask("POST", path, {"fieldManager": self._manager}, document)
 
     def _ask(
         self,
@@ -150,7 +153,9 @@ class Client:
                 body=None if document is None else json.dumps(document, separators=(",", ":")).encode(),
             )
         except urllib3.exceptions.HTTPError as exc:
-            raise errors.ClusterUnavailable(f"the API server does not answer: {logs.clip(str(exc))}") from exc
+            raise errors.ClusterUnavailable(
+                f"the API server {self.access.server} does not answer: {logs.clip(str(exc))}"
+            ) from exc
 
     def _login(self) -> _Session:
         with self._lock:
@@ -213,6 +218,8 @@ def _answer(response: urllib3.BaseHTTPResponse, method: str, path: str) -> Docum
         raise errors.Conflict(message)
     if response.status in {400, 413, 415, 422}:
         raise errors.GoldmasterError(message)  # our request is wrong, and would be again: a bug
+    if response.status == 401:
+        raise errors.ClusterDenied(message)
     if response.status == 403:
         user = _USER.search(said)
         raise Forbidden(message, logs.clip(user[1]) if user else "")

@@ -57,9 +57,9 @@ class Entry:
         return int(self.resource.meta.version)
 
 
-def collection(kind: Kind) -> str:
-    """Return the path of all objects of a kind."""
-    return f"{API}/{kind.plural}"
+def collection(kind: Kind, namespace: str = "") -> str:
+    """Return the path of all objects of a kind, or of those in a namespace."""
+    return f"{API}/namespaces/{namespace}/{kind.plural}" if namespace else f"{API}/{kind.plural}"
 
 
 def events(namespace: str) -> str:

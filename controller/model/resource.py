@@ -46,6 +46,11 @@ class Key:
         """`namespace/name`, as claims and messages have it."""
         return f"{self.namespace}/{self.name}"
 
+    @property
+    def shown(self) -> str:
+        """As people write it: `default/debian`, `backupstorage/main`."""
+        return self.owner if self.namespace else f"{self.kind.lower()}/{self.name}"
+
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
 

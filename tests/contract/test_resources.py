@@ -11,10 +11,11 @@ import pytest
 from controller import errors
 from controller.gitops import crds
 from controller.gitops.desired import Guards
-from controller.gitops.state import State, Verb
+from controller.gitops.state import State
 from controller.gitops.tree import Tree, Wanted
 from controller.model.image import ImageStatus, Phase
 from controller.model.resource import API_VERSION, REQUESTED_AT, Key, Kind
+from controller.model.stored import Verb
 from controller.ports import Resources
 from tests.fakes.clock import FakeClock
 from tests.fakes.resources import FakeResources

@@ -14,10 +14,11 @@ import pytest
 
 from controller import errors, wiring
 from controller.gitops.loop import Standalone
-from controller.gitops.state import State, Verb
+from controller.gitops.state import State
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.resource import Image, Key, Kind
+from controller.model.stored import Verb
 from controller.reasons import Reason
 from controller.settings import EngineSettings, Settings, SourceSettings, StandaloneSettings
 from tests.fakes import images

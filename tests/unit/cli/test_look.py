@@ -8,7 +8,8 @@ import yaml
 
 from controller.adapters.clock import SystemClock
 from controller.gitops.desired import Guards
-from controller.gitops.state import State, Verb
+from controller.gitops.state import State
+from controller.model.stored import Verb
 from controller.plan import source
 from tests.unit.cli.conftest import Call
 from tests.unit.gitops.manifests import image_key, tree, wanted

@@ -15,11 +15,11 @@ from controller import errors
 from controller.cli import describe
 from controller.engine import berths, one_pass
 from controller.engine.transfers import EmbeddedTransfers
-from controller.gitops.rows import Stored
 from controller.model import inventory
 from controller.model.image import ChecksumFrom
 from controller.model.manifest import image_status_to_dict
 from controller.model.secret import Credentials, Secret
+from controller.model.stored import Stored
 from controller.model.transfer import Broken, Placed, TransferRequest
 from controller.model.url import SourceUrl
 from controller.ports import Secrets

@@ -10,9 +10,10 @@ import pytest
 
 from controller import errors
 from controller.gitops.desired import Guards
-from controller.gitops.state import State, Verb
+from controller.gitops.state import State
 from controller.model.image import ImageStatus
 from controller.model.resource import REQUESTED_AT, Image, Kind
+from controller.model.stored import Verb
 from controller.plan import source
 from tests.fakes.clock import FakeClock
 from tests.unit.gitops.manifests import image_key, tree, wanted

@@ -104,8 +104,40 @@ def test_the_order_of_places_is_flag_variable_pod_home(tmp_path: Path) -> None:
         access.find(None, {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOME": str(tmp_path)})
     with pytest.raises(errors.Usage, match="no API server is named"):
         access.find(None, {"HOME": "/nonexistent"})
-    with pytest.raises(errors.Usage, match="several"):
-        access.find(None, {"KUBECONFIG": f"{config}:{tmp_path / '.kube' / 'config'}"})
+    with pytest.raises(errors.Usage, match="has no context 'else'"):
+        access.find(None, {"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": "10.0.0.1"}, context="else")
+
+
+def test_of_several_files_the_first_that_has_a_name_counts(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    (second / "token").write_text("of the second")
+    write(second, {"tokenFile": "token"}, {"server": "https://second:1"}, namespace="two")
+    (first / "config").write_text(
+        yaml.safe_dump({"contexts": [{"name": "mine", "context": {"cluster": "k", "user": "u", "namespace": "one"}}]})
+    )
+    both = {"KUBECONFIG": f"{first / 'config'}:/nonexistent:{second / 'config'}"}
+    found = access.find(None, both)
+    assert (found.server, found.namespace, found.login().token) == ("https://second:1", "two", "of the second")
+    assert access.find(None, both, context="mine").namespace == "one"
+
+
+def test_a_context_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    config = write(tmp_path, {"token": "t"})
+    with pytest.raises(errors.Usage, match=r"has no context 'nope'; known: other, c"):
+        access.from_kubeconfig(config, context="nope")
+    config.write_text(config.read_text().replace("current-context: c\n", ""))
+    with pytest.raises(errors.Usage, match=r"no current-context: name one with --context \(other, c\)"):
+        access.from_kubeconfig(config)
+
+
+def test_certificates_that_are_none_are_told_without_what_is_in_them(tmp_path: Path) -> None:
+    user = {"client-certificate-data": base64.b64encode(b"secret CERT").decode(), "client-key-data": "S0VZ"}
+    found = access.from_kubeconfig(write(tmp_path, user))
+    with pytest.raises(errors.ClusterUnavailable, match="cannot be used") as caught:
+        found.tls(found.login())
+    assert "secret" not in str(caught.value)
 
 
 def test_a_pod_uses_its_service_account(tmp_path: Path) -> None:

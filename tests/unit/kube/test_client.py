@@ -31,8 +31,8 @@ def client(api: Api) -> Iterator[Client]:
     ("status", "raised"),
     [
         (400, errors.GoldmasterError),
-        (401, errors.ClusterUnavailable),
-        (403, errors.ClusterUnavailable),
+        (401, errors.ClusterDenied),
+        (403, errors.ClusterDenied),
         (404, Gone),
         (409, errors.Conflict),
         (410, Gone),
