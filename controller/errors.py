@@ -11,6 +11,7 @@ Transient means: may succeed without a change of the spec. Terminal means: canno
     ├── Interrupted          130   asked to stop; resumable
     ├── TransientError
     │   ├── SourceUnreachable      resets, timeouts, 5xx, 408, 425, 429, truncated bodies, throughput floor
+    │   ├── OriginBusy             our own bounds, or a Retry-After, keep us from asking; never counts as an attempt
     │   ├── StorageUnavailable 6   a storage could not be asked: unknown, not empty
     │   ├── NoSpace            6   a storage is full, or would fall below its reservedCapacity
     │   ├── ClusterUnavailable 9   the Kubernetes API server could not be asked, or refuses us
@@ -90,6 +91,12 @@ class SourceUnreachable(TransientError):
     """The source did not answer, or stopped answering."""
 
     reason = Reason.SOURCE_UNREACHABLE
+
+
+class OriginBusy(TransientError):
+    """Nothing was sent: an origin gets no more of us now. Comes with `retry_after`; never counts as an attempt."""
+
+    reason = Reason.QUEUED
 
 
 class StorageUnavailable(TransientError):

@@ -7,6 +7,17 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class PolitenessSettings:
+    """What an origin (scheme://host:port) is spared. A Retry-After is honoured on top, for all images together."""
+
+    connections_per_origin: int = 4
+    """Connections at once. Default 4: as many as transfers run by default; mirrors begin to refuse above that."""
+    requests_per_minute: int = 1200
+    """Requests a minute, redirects and checksum lists counted; a minute's worth may come at once. Default 1200: a first
+    apply of a thousand images is not slowed, and a loop of ours does not become an attack."""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceSettings:
     """The source policy: closed unless opened."""
 
@@ -15,6 +26,7 @@ class SourceSettings:
     loopback, the local network or a metadata service."""
     allowed_paths: tuple[Path, ...] = ()
     """Directories that file:// may read below. Default none: a manifest must not read this machine's files."""
+    politeness: PolitenessSettings = field(default_factory=PolitenessSettings)
 
 
 @dataclass(frozen=True, slots=True)

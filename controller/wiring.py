@@ -16,6 +16,7 @@ from controller.adapters.openpgp import OpenPgp
 from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.file import FileSource
 from controller.adapters.sources.http import HttpSource
+from controller.adapters.sources.politeness import Politeness
 from controller.adapters.sources.router import SourceRouter
 from controller.engine.engine import Engine
 from controller.engine.figures import Figures
@@ -62,6 +63,7 @@ class Built:
                 clock,
                 on_change,
                 concurrency=settings.transfer.concurrency,
+                per_origin=settings.source.politeness.connections_per_origin,
                 secrets=secrets,
                 verifier=OpenPgp(clock),
                 figures=figures,
@@ -89,7 +91,8 @@ class Built:
 
 def sources(settings: SourceSettings, clock: Clock, forbidden: Sequence[Path]) -> SourceRouter:
     """Return what answers for http, https and file. `forbidden`: directories that no file URL may read."""
-    http = HttpSource(AddressPolicy(settings.allowed_networks), clock)
+    politeness = Politeness(clock, settings.politeness)
+    http = HttpSource(AddressPolicy(settings.allowed_networks), clock, politeness=politeness)
     return SourceRouter(
         {"http": http, "https": http, "file": FileSource(settings.allowed_paths, clock, forbidden_paths=forbidden)}
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from controller import logs, wiring
-from controller.cli import columns, exits, options, progress, running, screen
+from controller.cli import columns, exits, options, progress, running, screen, source_options
+from controller.cli.source_options import Asking
 from controller.cli.validate import problems_of
 from controller.gitops.loop import Converged, Standalone
 from controller.gitops.tree import Problem
@@ -23,6 +24,7 @@ from controller.settings import Settings, StandaloneSettings
 @options.state
 @options.allow_network
 @options.allow_path
+@source_options.asking
 @options.secrets
 @options.timeout
 @options.parallel
@@ -35,6 +37,7 @@ def apply(
     state_dir: Path,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
+    asking: Asking,
     secrets_dir: Path | None,
     timeout: timedelta,
     parallel: int,
@@ -60,7 +63,7 @@ def apply(
         confirm_deletions=confirm_deletions,
         secrets_dir=secrets_dir,
     )
-    settings = running.settings(networks, allowed_paths, parallel=parallel, max_size=max_size)
+    settings = running.settings(networks, allowed_paths, asking=asking, parallel=parallel, max_size=max_size)
     return _apply(paths, settings, mode, timeout, verbose=verbose)
 
 

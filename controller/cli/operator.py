@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from controller import logs, wiring
-from controller.cli import exits, options, running
+from controller.cli import exits, options, running, source_options
+from controller.cli.source_options import Asking
 from controller.settings import OperatorSettings
 
 _CLUSTER = (
@@ -67,6 +68,7 @@ def _cluster(command: options.Command) -> options.Command:
 @_cluster
 @options.allow_network
 @options.allow_path
+@source_options.asking
 @options.parallel
 @options.max_size
 @options.resync_interval
@@ -80,6 +82,7 @@ def operator(
     serve: tuple[str, int] | None,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
+    asking: Asking,
     parallel: int,
     max_size: int,
     resync_interval: timedelta,
@@ -93,7 +96,12 @@ def operator(
     """
     logs.configure(verbose=verbose)
     settings = running.settings(
-        networks, allowed_paths, parallel=parallel, max_size=max_size, resync_interval=resync_interval
+        networks,
+        allowed_paths,
+        asking=asking,
+        parallel=parallel,
+        max_size=max_size,
+        resync_interval=resync_interval,
     )
     mode = OperatorSettings(
         kubeconfig,

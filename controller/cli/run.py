@@ -8,7 +8,8 @@ import click
 import structlog
 
 from controller import logs, wiring
-from controller.cli import exits, options, running
+from controller.cli import exits, options, running, source_options
+from controller.cli.source_options import Asking
 from controller.gitops.tree import Problem
 from controller.settings import StandaloneSettings
 
@@ -18,6 +19,7 @@ from controller.settings import StandaloneSettings
 @options.state
 @options.allow_network
 @options.allow_path
+@source_options.asking
 @options.secrets
 @options.parallel
 @options.max_size
@@ -31,6 +33,7 @@ def run(
     state_dir: Path,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
+    asking: Asking,
     secrets_dir: Path | None,
     parallel: int,
     max_size: int,
@@ -48,7 +51,12 @@ def run(
     """
     logs.configure(verbose=verbose)
     settings = running.settings(
-        networks, allowed_paths, parallel=parallel, max_size=max_size, resync_interval=resync_interval
+        networks,
+        allowed_paths,
+        asking=asking,
+        parallel=parallel,
+        max_size=max_size,
+        resync_interval=resync_interval,
     )
     mode = StandaloneSettings(state_dir, scan_interval, max_deletions, confirm_deletions, secrets_dir)
     with running.interrupts() as stop, wiring.standalone(settings, mode, paths) as instance:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import FrameType
 
+from controller.cli.source_options import Asking
 from controller.settings import EngineSettings, Settings, SourceSettings, TransferSettings
 
 Networks = Sequence[IPv4Network | IPv6Network]
@@ -20,14 +21,16 @@ def settings(
     allowed_paths: Sequence[Path],
     *,
     max_size: int,
+    asking: Asking | None = None,
     parallel: int | None = None,
     resync_interval: timedelta | None = None,
 ) -> Settings:
     """Return what the flags say; None is the default of settings.py."""
     transfer = TransferSettings(default_max_size_bytes=max_size)
     engine = EngineSettings()
+    asking = asking or Asking()
     return Settings(
-        source=SourceSettings(tuple(networks), tuple(allowed_paths)),
+        source=SourceSettings(tuple(networks), tuple(allowed_paths), asking.politeness),
         transfer=replace(transfer, concurrency=parallel) if parallel else transfer,
         engine=replace(engine, resync_interval=resync_interval) if resync_interval else engine,
     )

@@ -1,7 +1,8 @@
 """Who gets the next slot: first come first served within a namespace, namespaces in turn.
 
 Pure data, no locks: the owner serialises. A namespace with 500 waiting entries delays another one by at most one slot,
-and one whose sources never end cannot have all slots: of several, one is always left to the others.
+and one whose sources never end cannot have all slots: of several, one is always left to the others. An origin gets a
+bounded number of slots too; who waits for a busy one does not keep those behind it waiting.
 """
 
 import sys
@@ -15,19 +16,24 @@ class _Lane:
     """One namespace's entries by ticket; `tickets` ascend, so a rank is a bisection."""
 
     tickets: list[int] = field(default_factory=list)
-    keys: dict[int, str] = field(default_factory=dict)
+    keys: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """Key and origin."""
 
 
 class FairQueue:
     """Keys waiting for one of `slots`. Each key waits at most once.
 
-    Whoever was taken holds a slot of its namespace until `give_back`. Without `slots` nobody is at a bound.
+    Whoever was taken holds a slot of its namespace, and one of the `per_origin` of its origin, until `give_back`.
+    Without a number nobody is at a bound.
     """
 
-    def __init__(self, slots: int | None = None) -> None:
+    def __init__(self, slots: int | None = None, per_origin: int | None = None) -> None:
         self._bound = sys.maxsize if slots is None else max(1, slots - 1)
+        self._origin_bound = sys.maxsize if per_origin is None else per_origin
         self._held: Counter[str] = Counter()
         """Slots by namespace; those without are not in."""
+        self._asked: Counter[str] = Counter()
+        """Slots by origin; those without are not in."""
         self._lanes: dict[str, _Lane] = {}
         self._turns: deque[str] = deque()
         """Namespaces with entries; the first one is next."""
@@ -40,8 +46,8 @@ class FairQueue:
     def __contains__(self, key: str) -> bool:
         return key in self._where
 
-    def put(self, namespace: str, key: str) -> None:
-        """Add `key` at the end of its namespace. One that waits already keeps its place."""
+    def put(self, namespace: str, key: str, origin: str = "") -> None:
+        """Add `key` at the end of its namespace. One that waits already keeps its place. No `origin`: asks nobody."""
         if key in self._where:
             return
         lane = self._lanes.get(namespace)
@@ -51,39 +57,54 @@ class FairQueue:
         ticket = self._next_ticket
         self._next_ticket += 1
         lane.tickets.append(ticket)
-        lane.keys[ticket] = key
+        lane.keys[ticket] = (key, origin)
         self._where[key] = (namespace, ticket)
 
     def take(self) -> str | None:
         """Remove and return the key whose turn it is, None where nobody waits who may have one more slot.
 
-        A namespace that holds as many as it may is passed over and keeps its turn. The owner has a slot free.
+        A namespace that holds as many as it may is passed over and keeps its turn, and so is one all of whose entries
+        wait for busy origins. The owner has a slot free.
         """
-        namespace = next((name for name in self._turns if self._held[name] < self._bound), None)
-        if namespace is None:
-            return None
-        self._turns.remove(namespace)
-        self._held[namespace] += 1
-        lane = self._lanes[namespace]
-        key = lane.keys.pop(lane.tickets.pop(0))
-        del self._where[key]
-        if lane.tickets:
-            self._turns.append(namespace)
-        else:
-            del self._lanes[namespace]
-        return key
+        for namespace in self._turns:
+            if self._held[namespace] >= self._bound:
+                continue
+            lane = self._lanes[namespace]
+            ticket = next((one for one in lane.tickets if self._may_ask(lane.keys[one][1])), None)
+            if ticket is not None:
+                return self._give(namespace, lane, ticket)
+        return None
 
-    def give_back(self, namespace: str) -> None:
-        """Say that one of the namespace's slots is free again."""
-        self._held[namespace] -= 1
-        if not self._held[namespace]:
-            del self._held[namespace]
+    def give_back(self, namespace: str, origin: str = "") -> None:
+        """Say that one of the slots of the namespace, and of the origin, is free again."""
+        for held, name in ((self._held, namespace), (self._asked, origin)):
+            if name:
+                held[name] -= 1
+                if not held[name]:
+                    del held[name]
 
     def clear(self) -> None:
         """Forget everybody who waits; slots stay held."""
         self._lanes.clear()
         self._turns.clear()
         self._where.clear()
+
+    def _may_ask(self, origin: str) -> bool:
+        return self._asked[origin] < self._origin_bound
+
+    def _give(self, namespace: str, lane: _Lane, ticket: int) -> str:
+        self._turns.remove(namespace)
+        del lane.tickets[bisect_left(lane.tickets, ticket)]
+        key, origin = lane.keys.pop(ticket)
+        del self._where[key]
+        self._held[namespace] += 1
+        if origin:
+            self._asked[origin] += 1
+        if lane.tickets:
+            self._turns.append(namespace)
+        else:
+            del self._lanes[namespace]
+        return key
 
     def remove(self, key: str) -> bool:
         """Take `key` out of the line; return whether it was in."""
@@ -102,7 +123,8 @@ class FairQueue:
     def position(self, key: str) -> int | None:
         """Return how many takes it is until `key` comes out (1: the next one), None where it does not wait.
 
-        As if no namespace were at its bound when its turn comes. While one is, those behind it come out earlier.
+        As if no namespace and no origin were at its bound when its turn comes. While one is, those behind it come out
+        earlier.
         Costs one step per waiting namespace, not per waiting key.
         """
         place = self._where.get(key)

@@ -35,9 +35,9 @@ class _Job:
 class EmbeddedTransfers:
     """Implements `ports.Transfers`. `on_change(key, owners)` is called when a transfer starts running and when it ends.
 
-    Threads start with the first work, at most `concurrency` of them; one namespace never has the last of several. A
-    released transfer that still runs is no longer told of; the same key started again waits for it to end, so that a
-    partial never has two writers.
+    Threads start with the first work, at most `concurrency` of them; one namespace never has the last of several, and
+    one origin at most `per_origin` (None: any number). A released transfer that still runs is no longer told of; the
+    same key started again waits for it to end, so that a partial never has two writers.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class EmbeddedTransfers:
         on_change: OnChange,
         *,
         concurrency: int,
+        per_origin: int | None = None,
         pace: PassLimits | None = None,
         secrets: Secrets | None = None,
         verifier: SignatureVerifier | None = None,
@@ -66,7 +67,7 @@ class EmbeddedTransfers:
         self._work = threading.Condition(self._lock)
         self._jobs: dict[str, _Job] = {}
         self._owned: defaultdict[str, set[str]] = defaultdict(set)
-        self._queue = FairQueue(concurrency)
+        self._queue = FairQueue(concurrency, per_origin)
         self._running: dict[str, _Job] = {}
         """By key, released ones included until their thread is done."""
         self._threads: list[threading.Thread] = []
@@ -144,7 +145,7 @@ class EmbeddedTransfers:
         return not any(thread.is_alive() for thread in threads)
 
     def _enqueue(self, request: TransferRequest) -> None:
-        self._queue.put(request.namespace, request.key)
+        self._queue.put(request.namespace, request.key, _asked(request))
         self._jobs[request.key].waits_since = self._clock.monotonic()
         if self._idle < len(self._queue) and len(self._threads) < self._concurrency:
             thread = threading.Thread(target=self._serve, name=f"transfer-{len(self._threads)}")
@@ -210,7 +211,8 @@ class EmbeddedTransfers:
         else:
             reason, message = state.failure.reason, state.failure.message
             self._figures.end(origin, reason)
-            log.warning("transfer.broken", key=key, url=url, reason=reason, message=message, seconds=seconds)
+            tell = log.info if reason is Reason.QUEUED else log.warning  # it did not begin, and nothing is wrong
+            tell("transfer.broken", key=key, url=url, reason=reason, message=message, seconds=seconds)
         return state
 
     def _end(self, job: _Job, state: Placed | Broken) -> None:
@@ -221,13 +223,19 @@ class EmbeddedTransfers:
                 if isinstance(state, Placed):
                     self._figures.save(Saving.DEDUPE, state.fetched_bytes * max(len(job.owners) - 1, 0))
             del self._running[key]
-            self._queue.give_back(job.request.namespace)
+            self._queue.give_back(job.request.namespace, _asked(job.request))
             successor = self._jobs.get(key)
             if successor is not None and successor is not job and not self._closing:
                 self._enqueue(successor.request)
+            self._work.notify()  # beside the one for this thread, the slot of another namespace or origin may be free
 
     def _notify(self, job: _Job) -> None:
         with self._lock:
             owners = frozenset(job.owners)
         if owners and not job.stop.is_set():
             self._on_change(job.request.key, owners)
+
+
+def _asked(request: TransferRequest) -> str:
+    """Return the origin that has to bear the transfer; "" where it asks no server."""
+    return "" if request.origin is not None or request.url.scheme == "file" else request.url.origin

@@ -8,8 +8,8 @@ from controller.model.image import RetryPolicy
 from controller.model.transfer import Failure
 from controller.reasons import Reason
 
-WAITING = frozenset({Reason.STORAGE_UNAVAILABLE, Reason.DEPENDENCY_NOT_READY})
-"""Waiting for another object is not a failed try."""
+WAITING = frozenset({Reason.STORAGE_UNAVAILABLE, Reason.DEPENDENCY_NOT_READY, Reason.QUEUED})
+"""Waiting for another object, or for a turn at a server, is not a failed try."""
 WAITING_AT_MOST = timedelta(seconds=60)
 """How long it may take until an object that was waited for, and that nobody tells us of, is noticed."""
 
@@ -58,12 +58,13 @@ def after_failure(
 ) -> Decision:
     """Decide after a failed try.
 
-    A checksum mismatch is tried once more from zero, because mirrors flip. Waiting for another object never counts.
-    Progress resets the count.
+    A checksum mismatch is tried once more from zero, because mirrors flip. Waiting for another object or a turn never
+    counts; many may wait for the same moment, so they come a little after it, each at a time of its own. Progress
+    resets the count.
     """
     if failure.reason in WAITING:
-        wait = waiting(waiting_since, policy, seed, now)
-        return Decision(attempts, now + max(wait, failure.retry_after or wait))
+        asked = (failure.retry_after or timedelta(0)) * jitter(seed)
+        return Decision(attempts, now + max(waiting(waiting_since, policy, seed, now), asked))
     attempts = 1 if advanced else attempts + 1
     once_more = failure.reason is Reason.CHECKSUM_MISMATCH and not mismatched_before
     if (failure.terminal and not once_more) or (policy.limit is not None and attempts > policy.limit):

@@ -8,6 +8,7 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.http import HttpSource
 from controller.adapters.sources.http_limits import HttpLimits
+from controller.adapters.sources.politeness import Politeness
 from controller.model.image import Timeouts
 from controller.model.transfer import Validator
 from controller.model.url import SourceUrl
@@ -19,9 +20,11 @@ NEVER = threading.Event()
 QUICK = HttpLimits(tick_s=0.02)
 
 
-def http_source(clock: Clock | None = None, limits: HttpLimits = QUICK) -> HttpSource:
+def http_source(
+    clock: Clock | None = None, limits: HttpLimits = QUICK, politeness: Politeness | None = None
+) -> HttpSource:
     """Return an HTTP source that may use loopback and looks around often."""
-    return HttpSource(LOOPBACK, clock or SystemClock(), limits)
+    return HttpSource(LOOPBACK, clock or SystemClock(), limits, politeness=politeness)
 
 
 def asking(

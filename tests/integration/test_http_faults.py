@@ -208,7 +208,7 @@ def test_each_status_has_its_class(status: str, error: type[errors.GoldmasterErr
     ("value", "wait"),
     [
         ("1", timedelta(seconds=1)),
-        ("9999999", timedelta(days=1)),
+        ("9999999", timedelta(hours=1)),
         ("Thu, 01 Jan 2026 00:10:00 GMT", timedelta(minutes=10)),
     ],
 )

@@ -8,7 +8,9 @@ import functools
 import ipaddress
 import socket
 import ssl
+from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -20,6 +22,7 @@ from controller.adapters.sources.http_answer import ContentRange
 from controller.adapters.sources.http_body import HttpBody
 from controller.adapters.sources.http_exchange import Head
 from controller.adapters.sources.http_limits import HttpLimits
+from controller.adapters.sources.politeness import Politeness
 from controller.adapters.sources.resolver import Endpoint, Resolve, resolve_within, system_resolve
 from controller.adapters.sources.wire import Patience, Wire
 from controller.model.secret import Credentials
@@ -39,12 +42,14 @@ class HttpSource:
         clock: Clock,
         limits: HttpLimits | None = None,
         *,
+        politeness: Politeness | None = None,
         resolve: Resolve = system_resolve,
         extra_ca_file: Path | None = None,
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._limits = limits or HttpLimits()
+        self._politeness = politeness or Politeness(clock)
         self._resolve = resolve
         self._extra_ca_file = extra_ca_file
 
@@ -64,19 +69,16 @@ class HttpSource:
         url = request.url
         for _ in range(self._limits.max_redirects + 1):
             patience = Patience(self._clock, stop, self._limits)
-            wire = self._connect(url, request, patience, stop)
-            keep = False
-            try:
+            with ExitStack() as held:
+                held.callback(self._politeness.enter(url.origin, stop).close)
+                wire = self._connect(url, request, patience, stop)
+                held.callback(wire.close)
                 head = self._ask(wire, url, request, patience)
                 if head.status not in http_answer.REDIRECTS:
-                    body = self._body(wire, head, url, request)
+                    body = self._body(wire, held, head, url, request)
                     patience.begin_body(f"reading from {url.authority}", request.timeouts.stall.total_seconds())
-                    keep = body is not None
                     return body
                 url = http_answer.redirect_target(url, head.headers)
-            finally:
-                if not keep:
-                    wire.close()
         raise errors.ProtocolError(f"more than {self._limits.max_redirects} redirects")
 
     # --- connecting -----------------------------------------------------------------------------------------------
@@ -160,12 +162,13 @@ class HttpSource:
         patience.begin(f"waiting for the answer of {url.authority}", request.timeouts.stall.total_seconds())
         return http_exchange.get(wire, url, _headers(url, request), self._limits.max_header_bytes)
 
-    def _body(self, wire: Wire, head: Head, url: SourceUrl, request: FetchRequest) -> HttpBody | None:
+    def _body(self, wire: Wire, held: ExitStack, head: Head, url: SourceUrl, request: FetchRequest) -> HttpBody | None:
+        """Return the body, which from then on owns what is held; None where the rest cannot be had."""
         headers, resuming = head.headers, request.resume_from > 0
         if resuming and head.status == 416:
-            return self._nothing_left(wire, head, url, request)
+            return self._nothing_left(held, head, url, request)
         if head.status not in {200, 206}:
-            raise http_answer.refusal(head.status, headers, self._clock.now(), self._limits.max_retry_after_s)
+            raise self._refusal(head, url)
         if head.status == 206 and not resuming:
             raise errors.ProtocolError("the server answers 206 Partial Content although everything was asked for")
         framing = http_answer.framing(headers, head.http_version)
@@ -180,7 +183,7 @@ class HttpSource:
         if request.max_bytes is not None and total is not None and total > request.max_bytes:
             raise errors.TooLarge(f"the source has {total} bytes, maxSize allows {request.max_bytes}")
         return HttpBody(
-            wire,
+            held.pop_all(),
             http_body.frame_of(framing, wire, self._limits),
             offset=offset,
             total_bytes=total,
@@ -189,8 +192,16 @@ class HttpSource:
             max_bytes=request.max_bytes,
         )
 
+    def _refusal(self, head: Head, url: SourceUrl) -> errors.GoldmasterError:
+        """Return what the answer means; a Retry-After of 429 and 503 (RFC 6585, RFC 9110) holds for all its origin."""
+        error = http_answer.refusal(head.status, head.headers, self._clock.now(), self._limits.max_retry_after_s)
+        wait = error.retry_after if isinstance(error, errors.TransientError) else None
+        if head.status in {429, 503} and wait is not None and wait > timedelta(0):
+            self._politeness.pause(url.origin, wait, head.status)
+        return error
+
     @staticmethod
-    def _nothing_left(wire: Wire, head: Head, url: SourceUrl, request: FetchRequest) -> HttpBody | None:
+    def _nothing_left(held: ExitStack, head: Head, url: SourceUrl, request: FetchRequest) -> HttpBody | None:
         """Everything is there already, if the source is exactly as long as what is held.
 
         A server that honours If-Range answers 416 only for the version that was named, so it may leave the ETag out.
@@ -201,7 +212,7 @@ class HttpSource:
         if total != request.resume_from or not same:
             return None
         return HttpBody(
-            wire,
+            held.pop_all(),
             http_body.Nothing(),
             offset=request.resume_from,
             total_bytes=total,

@@ -1,6 +1,7 @@
 """The body of an answer: read straight into the caller's buffer, its end proven by length or final chunk."""
 
 import re
+from contextlib import ExitStack
 from typing import Protocol
 
 from controller import errors
@@ -133,11 +134,14 @@ def frame_of(framing: Framing, wire: Wire, limits: HttpLimits) -> Frame:
 
 
 class HttpBody:
-    """Implements `ports.Body`. Bytes that came before an error are delivered first; the next call raises it."""
+    """Implements `ports.Body`. Bytes that came before an error are delivered first; the next call raises it.
+
+    `held`: what goes with the connection, closed with the body; its owner moves it here once the body is to be kept.
+    """
 
     def __init__(
         self,
-        wire: Wire,
+        held: ExitStack,
         frame: Frame,
         *,
         offset: int,
@@ -151,7 +155,7 @@ class HttpBody:
         self.validator = validator
         self.served_by = served_by
         self.complete = False
-        self._wire = wire
+        self._held = held
         self._frame = frame
         self._max_bytes = max_bytes
         self._position = offset
@@ -182,7 +186,7 @@ class HttpBody:
 
     def close(self) -> None:
         """Drop the connection; never reads the rest."""
-        self._wire.close()
+        self._held.close()
 
     def _end(self) -> None:
         if self.total_bytes is not None and self._position < self.total_bytes:

@@ -27,5 +27,6 @@ class HttpLimits:
     """Seconds of waiting for the peer (not for our own disks) that the floor is averaged over."""
     tick_s: float = 0.25
     """How often a silent wait looks at the stop token. Default 0.25 s: a stop takes effect well within a second."""
-    max_retry_after_s: int = 86400
-    """What is made of a larger Retry-After. Default one day: no server parks an image for longer."""
+    max_retry_after_s: int = 3600
+    """What is made of a larger Retry-After. Default one hour: it holds for every image of that origin, and one odd
+    answer must not stop all of them for a day. A server that means more is asked once an hour."""

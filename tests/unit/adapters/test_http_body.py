@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from hypothesis import given
@@ -48,8 +48,10 @@ def wire_with(*pieces: bytes) -> Iterator[Wire]:
 
 
 def body_of(wire: Wire, framing: Framing, *, max_bytes: int | None = None, total: int | None = None) -> HttpBody:
+    held = ExitStack()
+    held.callback(wire.close)
     return HttpBody(
-        wire,
+        held,
         http_body.frame_of(framing, wire, LIMITS),
         offset=0,
         total_bytes=framing.length if total is None else total,

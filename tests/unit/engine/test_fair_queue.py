@@ -148,3 +148,53 @@ def test_clearing_forgets_those_who_wait_also_those_that_could_not_be_taken() ->
     assert (len(queue), queue.position("a-1"), "a-1" in queue) == (0, None, False)
     queue.give_back("a")
     assert queue.take() is None
+
+
+def test_who_waits_for_a_busy_origin_keeps_nobody_waiting() -> None:
+    """Of one namespace too: the first whose origin is free comes out, and the busy one's keep their order."""
+    queue = FairQueue(per_origin=1)
+    for number, origin in enumerate(["x", "x", "y", "x", ""]):
+        queue.put("a", f"a-{number}", origin)
+    queue.put("b", "b-5", "x")
+    assert [queue.take() for _ in range(4)] == ["a-0", "a-2", "a-4", None]
+    queue.give_back("a", "y")
+    assert queue.take() is None
+    queue.give_back("a", "x")
+    assert queue.take() == "b-5", "the namespaces go on taking turns"
+    queue.give_back("b", "x")
+    assert [queue.take(), queue.take()] == ["a-1", None]
+    assert queue.remove("a-3")
+    queue.give_back("a", "x")
+    assert (queue.take(), len(queue)) == (None, 0)
+
+
+def test_entries_that_ask_nobody_are_not_bounded_by_origin() -> None:
+    queue = FairQueue(per_origin=1)
+    for number in range(5):
+        queue.put("a", f"a-{number}")
+    assert [queue.take() for _ in range(6)] == ["a-0", "a-1", "a-2", "a-3", "a-4", None]
+
+
+@given(
+    arrivals=st.lists(st.tuples(NAMESPACES, st.sampled_from(["", "x", "y"])), max_size=30),
+    slots=st.integers(2, 5),
+    per_origin=st.integers(1, 3),
+)
+def test_everybody_comes_out_and_no_origin_has_more_than_its_share(
+    arrivals: list[tuple[str, str]], slots: int, per_origin: int
+) -> None:
+    queue = FairQueue(slots, per_origin)
+    wants = {f"{number}": both for number, both in enumerate(arrivals)}
+    for name, (namespace, origin) in wants.items():
+        queue.put(namespace, name, origin)
+    running: list[str] = []
+    done: list[str] = []
+    while len(done) < len(arrivals):
+        while len(running) < slots and (key := queue.take()) is not None:
+            running.append(key)
+        held = Counter(wants[key][1] for key in running)
+        assert all(count <= per_origin for origin, count in held.items() if origin)
+        assert running, "somebody waits and nobody runs"
+        done.append(running.pop(0))
+        queue.give_back(*wants[done[-1]])
+    assert sorted(done) == sorted(wants)

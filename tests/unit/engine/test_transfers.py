@@ -12,7 +12,7 @@ import structlog
 from controller import errors
 from controller.engine.figures import Figures, Origin, Saving
 from controller.engine.transfers import EmbeddedTransfers
-from controller.model.transfer import Broken, Placed, Queued, Running, TransferState
+from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, TransferState
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 from tests.unit.engine import transfer_world as world
@@ -61,6 +61,7 @@ def pool(
     storages: Storages | None = None,
     concurrency: int = 1,
     figures: Figures | None = None,
+    per_origin: int | None = None,
 ) -> Iterator[tuple[EmbeddedTransfers, Changes]]:
     changes = Changes()
     transfers = EmbeddedTransfers(
@@ -69,6 +70,7 @@ def pool(
         world.RealClock(),
         changes,
         concurrency=concurrency,
+        per_origin=per_origin,
         pace=world.PACE,
         figures=figures,
     )
@@ -329,3 +331,52 @@ def test_the_places_of_a_thousand_waiting_images_are_cheap() -> None:
         for number in range(1000):
             transfers.release(f"get-{number}", "one")
         gate.opened.set()
+
+
+def at_origin(key: str, host: str, namespace: str = "default") -> TransferRequest:
+    return replace(world.request(key=key, namespace=namespace), url=SourceUrl.parse(f"https://{host}/{key}"))
+
+
+def at_the_start(gate: Gatekeeper) -> Callable[[int], None]:
+    """Return a hook that holds the first read of a transfer only, so that those under way go on."""
+    return lambda position: gate(position) if position == 0 else None
+
+
+def test_an_origin_at_its_bound_takes_no_slot_from_others() -> None:
+    """Four slots, one origin with two: its third image waits in the line, the other origin's does not."""
+    gate = Gatekeeper()
+    source = ScriptedSource(IMAGE, on_read=gate)
+    with pool(source, concurrency=4, per_origin=2) as (transfers, changes):
+        for number in range(3):
+            transfers.start(at_origin(f"slow-{number}", "slow.example", f"n{number}"), "one")
+        for _ in range(2):
+            gate.wait_for_one()
+        source.on_read = lambda _: None
+        transfers.start(at_origin("quick", "quick.example"), "one")
+        changes.until(ended(transfers, "quick"))
+        assert [type(transfers.state(f"slow-{number}")) for number in range(3)] == [Running, Running, Queued]
+        gate.opened.set()
+        changes.until(ended(transfers, "slow-2"))
+
+
+def test_one_transfer_that_ends_lets_two_begin_where_it_held_two_back() -> None:
+    """`held` fills its namespace and its origin; with its end one of each may start, in a thread that slept too."""
+    warm, first, second = Gatekeeper(), Gatekeeper(), Gatekeeper()
+    source = ScriptedSource(IMAGE, on_read=warm)
+    with pool(source, concurrency=2, per_origin=1) as (transfers, changes):
+        for name in ("one", "two"):
+            transfers.start(at_origin(name, f"{name}.example", name), "warm")
+        for _ in range(2):
+            warm.wait_for_one()
+        source.on_read = at_the_start(first)
+        warm.opened.set()
+        changes.until(lambda: ended(transfers, "one")() and ended(transfers, "two")())
+        transfers.start(at_origin("held", "x.example", "a"), "one")
+        first.wait_for_one()
+        transfers.start(at_origin("same-namespace", "y.example", "a"), "one")
+        transfers.start(at_origin("same-origin", "x.example", "b"), "one")
+        source.on_read = at_the_start(second)
+        first.opened.set()
+        for _ in range(2):
+            second.wait_for_one()
+        second.opened.set()

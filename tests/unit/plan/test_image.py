@@ -318,6 +318,20 @@ def test_the_default_storage_wins_over_room_and_a_choice_stays() -> None:
     assert world.image.status.refs[0].storage_name == "s1"
 
 
+def test_waiting_for_a_turn_at_the_source_counts_as_no_try_and_comes_no_sooner_than_told(world: World) -> None:
+    world.edit(spec(A, retry=RetryPolicy(limit=1)))
+    for _ in range(5):
+        world.settle()
+        world.finish(Failure(Reason.QUEUED, "asks for nothing", terminal=False, retry_after=timedelta(minutes=3)))
+        plan = world.settle()
+        assert (reason(world), world.image.status.attempts, stalled(world)) == (Reason.QUEUED, 0, False)
+        assert plan.requeue is not None
+        assert timedelta(minutes=3) <= plan.requeue <= timedelta(minutes=3) * 1.2, "spread: many wait for that moment"
+        world.now += plan.requeue
+    world.run()
+    assert ready(world)
+
+
 def test_an_adopted_claim_needs_no_download(world: World) -> None:
     """A crash between placing and writing the status, or a wiped operator."""
     world.run()
