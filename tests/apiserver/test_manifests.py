@@ -1,14 +1,12 @@
 """`kubectl apply -k manifests/` installs what the papers say, and the API server has nothing to object."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from controller.model.admission import Admission
-from tests.apiserver import cluster, operating
+from tests.apiserver import cluster, fixtures, operating
 
 pytestmark = pytest.mark.needs_kube
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
@@ -37,13 +35,18 @@ def test_all_of_it_is_accepted_without_a_warning(fragile: cluster.Cluster) -> No
     assert fragile.get("crd", "images.goldmaster.dev")["status"]["acceptedNames"]["kind"] == "Image"
 
 
-def test_the_account_may_do_no_more_than_is_listed(operated: cluster.Cluster) -> None:
-    """Least privilege, as the server itself sees it."""
+def account_may(kube: cluster.Cluster, verb: str, what: str, *flags: str) -> bool:
+    """Return whether the controller's account has a right, as the server itself sees it."""
     account = f"system:serviceaccount:{operating.NAMESPACE}:{operating.ACCOUNT}"
+    asked = kube.kubectl("auth", "can-i", verb, what, f"--as={account}", *flags, check=False)
+    return asked.stdout.strip() == "yes"
+
+
+def test_the_account_may_do_no_more_than_is_listed(operated: cluster.Cluster) -> None:
+    """Least privilege."""
 
     def may(verb: str, what: str, *flags: str) -> bool:
-        asked = operated.kubectl("auth", "can-i", verb, what, f"--as={account}", *flags, check=False)
-        return asked.stdout.strip() == "yes"
+        return account_may(operated, verb, what, *flags)
 
     assert may("patch", "images.goldmaster.dev", "-A")
     assert may("update", "images.goldmaster.dev", "--subresource=status", "-A")
@@ -68,11 +71,19 @@ def test_editors_of_a_namespace_may_edit_its_images(built: Documents) -> None:
     assert rule["resources"] == ["images"]
 
 
-def test_the_samples_are_valid_for_both_modes() -> None:
-    from controller.gitops import crds
-
-    judge: Admission = crds.admission()
-    samples = [path for path in sorted((MANIFESTS / "samples").glob("*.yaml")) if path.name != "kustomization.yaml"]
-    for path in samples:
-        verdict = judge.review(yaml.safe_load(path.read_text()))
-        assert not verdict.problems, (path.name, json.dumps([str(problem) for problem in verdict.problems]))
+def test_secrets_are_read_where_a_namespace_says_so_or_everywhere(operated: cluster.Cluster) -> None:
+    """One overlay for each; neither lists, watches or changes them."""
+    namespaced, everywhere = (str(MANIFESTS / "overlays" / f"secrets-{way}") for way in ("namespaced", "cluster-wide"))
+    for name in ("reads", "keeps"):
+        operated.kubectl("create", "namespace", f"{name}-secrets")
+    operated.kubectl("apply", "--server-side", "--warnings-as-errors", "-n", "reads-secrets", "-k", namespaced)
+    fixtures.eventually(lambda: account_may(operated, "get", "secrets", "-n", "reads-secrets"))
+    assert not account_may(operated, "get", "secrets", "-n", "keeps-secrets")
+    operated.kubectl("apply", "--server-side", "--warnings-as-errors", "-k", everywhere)
+    try:
+        fixtures.eventually(lambda: account_may(operated, "get", "secrets", "-n", "keeps-secrets"))
+        for verb in ("list", "watch", "create", "patch"):
+            assert not account_may(operated, verb, "secrets", "-n", "reads-secrets")
+    finally:
+        operated.kubectl("delete", "-k", everywhere)
+    fixtures.eventually(lambda: not account_may(operated, "get", "secrets", "-n", "keeps-secrets"))
