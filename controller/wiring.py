@@ -12,6 +12,7 @@ from controller.adapters.backup.confined import ConfinedStorages
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.backup.rehearsed import RehearsedStorages
 from controller.adapters.clock import SystemClock
+from controller.adapters.git.working_copies import GitWorkingCopies
 from controller.adapters.openpgp import OpenPgp
 from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.file import FileSource
@@ -127,7 +128,15 @@ def standalone(settings: Settings, mode: StandaloneSettings, paths: Sequence[Pat
         with State.open(mode.state_dir, system) as state:
             built = Built(settings, state, system, forbidden, secrets=secrets)
             try:
-                yield Standalone(state, built.engine, built.progress, loader(system, mode.state_dir), mode, system)
+                yield Standalone(
+                    state,
+                    built.engine,
+                    built.progress,
+                    loader(system, mode.state_dir),
+                    GitWorkingCopies(system),
+                    mode,
+                    system,
+                )
             finally:
                 built.close()
     finally:
@@ -141,7 +150,15 @@ def rehearsal(settings: Settings, mode: StandaloneSettings) -> Iterator[Standalo
     with State.rehearse(mode.state_dir, system) as state:
         built = Built(settings, state, system, [mode.state_dir], storages=RehearsedStorages)
         try:
-            yield Standalone(state, built.engine, built.progress, loader(system, mode.state_dir), mode, system)
+            yield Standalone(
+                state,
+                built.engine,
+                built.progress,
+                loader(system, mode.state_dir),
+                GitWorkingCopies(system),
+                mode,
+                system,
+            )
         finally:
             built.close()
 

@@ -26,6 +26,7 @@ CAPABILITIES = {
     "needs_qemu": ("qemu-img", "apt-get install qemu-utils"),
     "needs_compressors": ("xz, bzip2, zstd", "apt-get install xz-utils bzip2 zstd"),
     "needs_promtool": ("promtool", "apt-get install prometheus"),
+    "needs_git": ("git", "apt-get install git"),
     "needs_kube": ("kube-apiserver", "make kube-assets"),
 }
 """Marker -> (command it needs, how a person gets it)."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from controller.cli import screen
-from controller.model import quantity
+from controller.model import git, quantity
 from controller.model.resource import Kind
 from controller.model.stored import Stored
 
@@ -56,6 +56,11 @@ def _storages(stored: Stored, _: datetime) -> str:
     return ",".join(ref["backupStorageName"] for ref in refs if ref["status"] == "Ready") or NONE
 
 
+def _revision(stored: Stored, _: datetime) -> str:
+    revision = stored.document["status"].get("observedRevision")
+    return NONE if revision is None else git.short(revision)
+
+
 _IMAGE: tuple[tuple[str, Cell], ...] = (
     ("NAME", lambda stored, _: stored.key.name),
     ("PHASE", _status("phase", "Pending")),
@@ -70,6 +75,7 @@ _IMAGE_WIDE: tuple[tuple[str, Cell], ...] = (
     ("PERCENT", _percent),
     ("ATTEMPTS", _status("attempts", "0")),
     ("STORAGES", _storages),
+    ("REVISION", _revision),
     ("UUID", _status("uuid")),
     ("MESSAGE", _ready("message")),
 )

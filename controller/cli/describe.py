@@ -66,6 +66,8 @@ def lines(stored: Stored, now: datetime, usages: "Usages") -> Iterator[str]:
     if "deletionTimestamp" in metadata:
         yield _line("Deleting since", _when(metadata["deletionTimestamp"], now))
     yield _line("Generation", f"{metadata['generation']} (status answers {status.get('observedGeneration', 'none')})")
+    if "observedRevision" in status:
+        yield _line("Revision", status["observedRevision"])
     yield from _section("Overrides", _overrides(stored))
     yield from _section("Spec", _tree(_redacted(document["spec"])))
     yield from _section("Status", _image_status(status, now) if "path" not in status else ())

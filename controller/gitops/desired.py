@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from controller.gitops.tree import Problem, Tree, Wanted
+from controller.model import git
 from controller.model.resource import Key
 
 MIN_DELETIONS = 5
@@ -35,6 +36,8 @@ class Known:
     spec: str
     labels: str
     annotations: str
+    revision: str | None = None
+    """The commit that it was last taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ class Upsert:
     spec_changed: bool = False
     recovered: bool = False
     touched: bool = True
+    revision: str | None = None
+    """The commit to name from now on."""
+    renamed: bool = False
+    """Whether that is another one than before."""
 
 
 @dataclass(slots=True)
@@ -93,6 +100,7 @@ def decide(
     decision = Decision()
     roots = {tree.root for tree in trees}
     wanted, broken_roots = _unique(trees, decision)
+    revisions = {tree.root: tree.revisions for tree in trees}
     for key, (root, manifest) in wanted.items():
         old = known.get(key)
         trouble = _claimed_elsewhere(old, roots, manifest, exists) or _forbidden(key, old, manifest, transition)
@@ -100,7 +108,7 @@ def decide(
             decision.problems.extend(trouble)
             broken_roots.add(root)
         else:
-            upsert = _compare(old, root, manifest)
+            upsert = _compare(old, root, manifest, revisions[root].get(manifest.file))
             if upsert is not None:
                 decision.upserts.append(upsert)
     for tree in trees:
@@ -145,14 +153,35 @@ def _forbidden(key: Key, old: Known | None, manifest: Wanted, transition: Transi
     ]
 
 
-def _compare(old: Known | None, root: str, wanted: Wanted) -> Upsert | None:
+def _compare(old: Known | None, root: str, wanted: Wanted, revision: str | None) -> Upsert | None:
     if old is None:
-        return Upsert(wanted, root, new=True, spec_changed=True)
+        return Upsert(wanted, root, new=True, spec_changed=True, revision=revision, renamed=revision is not None)
     same = (wanted.spec_json, wanted.labels_json, wanted.annotations_json) == (old.spec, old.labels, old.annotations)
     touched = not same or old.deleting
-    if not touched and (root, wanted.file, wanted.line) == (old.root, old.file, old.line):
+    revision = revision if touched or root != old.root else _settled_revision(old.revision, revision)
+    renamed = revision != old.revision
+    if not touched and not renamed and (root, wanted.file, wanted.line) == (old.root, old.file, old.line):
         return None
-    return Upsert(wanted, root, spec_changed=wanted.spec_json != old.spec, recovered=old.deleting, touched=touched)
+    return Upsert(
+        wanted,
+        root,
+        spec_changed=wanted.spec_json != old.spec,
+        recovered=old.deleting,
+        touched=touched,
+        revision=revision,
+        renamed=renamed,
+    )
+
+
+def _settled_revision(old: str | None, new: str | None) -> str | None:
+    """Return the commit to name for a manifest that says what it said before.
+
+    That is the one it was taken from, however many commits changed others since: a commit costs as many writes as it
+    changes manifests. What was taken from no commit, or before it was one, has now become part of one.
+    """
+    if new is None or (old is not None and (not old.endswith(git.DIRTY) or new.endswith(git.DIRTY))):
+        return old
+    return new
 
 
 def _delete(

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -12,6 +12,7 @@ from controller import errors, logs
 from controller.gitops import manifest_file
 from controller.gitops.manifest_file import FileContent
 from controller.gitops.tree import Problem, Tree
+from controller.model import git
 from controller.model.admission import Admission
 from controller.ports import Clock
 
@@ -84,6 +85,7 @@ class Loader:
             problems=(*problems, *(problem for _, content in contents for problem in content.problems)),
             silent=frozenset(file.shown for file, content in contents if content.silent),
             ignored=sum(content.ignored for _, content in contents),
+            blobs={file.shown: content.blob_ids for file, content in contents if content.objects},
         )
 
     def _content(self, file: _Found) -> FileContent | None:
@@ -110,6 +112,7 @@ class Loader:
             content = FileContent.wrong(file.shown, 0, f"has more than {MAX_FILE_BYTES} bytes, too many for manifests")
         else:
             content = manifest_file.parse(file.shown, data, self._admission)
+            content = replace(content, blob_ids=git.blob_ids(data)) if content.objects else content
         if content.ignored:
             log.debug("manifest.ignored", path=logs.clip(file.shown), count=content.ignored)
         if self._clock.now().timestamp() - facts.st_ctime > _SETTLED_S:

@@ -9,6 +9,7 @@ import structlog
 
 from controller.engine.engine import Engine
 from controller.engine.reconcile import Outcome
+from controller.gitops import revisions
 from controller.gitops.desired import Guards, HeldBack
 from controller.gitops.loader import Loader
 from controller.gitops.state import Applied, State
@@ -19,7 +20,7 @@ from controller.model.conditions import ConditionType
 from controller.model.image import State as Enablement
 from controller.model.resource import Image, Key, Kind
 from controller.model.stored import Verb
-from controller.ports import Clock
+from controller.ports import Clock, WorkingCopies
 from controller.reasons import Reason
 from controller.settings import StandaloneSettings
 
@@ -106,6 +107,7 @@ class Standalone:
         engine: Engine,
         progress: Progress,
         loader: Loader,
+        working_copies: WorkingCopies,
         settings: StandaloneSettings,
         clock: Clock,
     ) -> None:
@@ -113,6 +115,7 @@ class Standalone:
         self.engine = engine
         self.progress = progress
         self._loader = loader
+        self._working_copies = working_copies
         self._settings = settings
         self._clock = clock
         self._guards = Guards(settings.max_deletions_percent, settings.confirm_deletions)
@@ -121,7 +124,10 @@ class Standalone:
 
     def load(self, paths: Sequence[Path]) -> tuple[Tree, ...]:
         """Read the trees; adds the built-in storage where nothing declares one."""
-        return with_default_storage(self._loader.load_all(paths), self.state, self._settings.state_dir)
+        trees = self._loader.load_all(paths)
+        # asked after reading: what is compared are the bytes that were read, so that no edit slips in between
+        known = [revisions.revised(tree, self._working_copies.look(Path(tree.root))) for tree in trees]
+        return with_default_storage(known, self.state, self._settings.state_dir)
 
     def take(self, trees: Sequence[Tree]) -> Applied:
         """Take the trees as what is wanted."""

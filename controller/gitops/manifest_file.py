@@ -30,6 +30,8 @@ class FileContent:
     problems: tuple[Problem, ...] = ()
     ignored: int = 0
     """Documents of others."""
+    blob_ids: frozenset[str] = frozenset()
+    """What Git calls these bytes."""
 
     @property
     def silent(self) -> bool:

@@ -34,6 +34,7 @@ def known(row: Row) -> desired.Known:
         spec=row["spec"],
         labels=row["labels"],
         annotations=row["annotations"],
+        revision=row["revision"],
     )
 
 
@@ -68,6 +69,7 @@ def _meta(row: Row) -> Meta:
         finalized=True,
         suspend_override=None if override is None else bool(override),
         requested_at=row["requested_at"],
+        revision=row["revision"],
     )
 
 

@@ -33,16 +33,17 @@ _LIST = """SELECT * FROM resources WHERE kind = ? AND namespace = coalesce(?, na
 _WAITING = """SELECT * FROM resources WHERE kind = ? AND (status LIKE '%"Stalled"%' OR status LIKE '%"nextRetryAt"%')
               ORDER BY namespace, name"""
 _KEYS = "SELECT kind, namespace, name FROM resources WHERE kind = ? ORDER BY namespace, name"
-_COMPARE = "SELECT kind, namespace, name, root, file, line, deleting, spec, labels, annotations FROM resources"
+_COMPARE = """SELECT kind, namespace, name, root, file, line, deleting, spec, labels, annotations, revision
+              FROM resources"""
 _INSERT = """INSERT INTO resources (kind, namespace, name, uid, generation, version, root, file, line, created,
-             spec, labels, annotations, status, requested_at)
-             VALUES (?, ?, ?, ?, 1, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+             spec, labels, annotations, status, requested_at, revision)
+             VALUES (?, ?, ?, ?, 1, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 # a changed annotation is the newest request; a changed spec.suspend is newer than any suspend or resume
 _UPDATE = """UPDATE resources SET root = ?, file = ?, line = ?, generation = generation + ?, version = version + ?,
              requested_at = CASE WHEN ? IS NOT json_extract(annotations, ?) THEN coalesce(?, requested_at)
                             ELSE requested_at END,
              suspend_override = CASE WHEN ? IS json_extract(spec, '$.suspend') THEN suspend_override END,
-             spec = ?, labels = ?, annotations = ?, deleting = NULL
+             spec = ?, labels = ?, annotations = ?, revision = ?, deleting = NULL
              WHERE kind = ? AND namespace = ? AND name = ?"""
 _DELETE = "UPDATE resources SET deleting = ?, version = version + 1 WHERE kind = ? AND namespace = ? AND name = ?"
 _RELEASE = "DELETE FROM resources WHERE kind = ? AND namespace = ? AND name = ? AND uid = ? AND deleting IS NOT NULL"
@@ -76,6 +77,8 @@ class Applied:
     created: tuple[Key, ...] = ()
     updated: tuple[Key, ...] = ()
     deleted: tuple[Key, ...] = ()
+    renamed: tuple[Key, ...] = ()
+    """Those that only come from another commit now."""
     held_back: tuple[desired.HeldBack, ...] = ()
     problems: tuple[tree.Problem, ...] = ()
     """Those that only a comparison finds; the trees carry their own."""
@@ -83,7 +86,7 @@ class Applied:
     @property
     def keys(self) -> tuple[Key, ...]:
         """Everything that changed."""
-        return self.created + self.updated + self.deleted
+        return self.created + self.updated + self.deleted + self.renamed
 
 
 class State:
@@ -186,6 +189,7 @@ class State:
             created=tuple(upsert.wanted.key for upsert in decision.upserts if upsert.new),
             updated=tuple(upsert.wanted.key for upsert in decision.upserts if upsert.touched and not upsert.new),
             deleted=tuple(decision.deletions),
+            renamed=tuple(upsert.wanted.key for upsert in decision.upserts if upsert.renamed and not upsert.touched),
             held_back=tuple(decision.held_back),
             problems=tuple(decision.problems),
         )
@@ -198,14 +202,16 @@ class State:
             # the uuid stands from the first moment, so that a claim on a storage can always be told whose it is
             status = {"uuid": wanted.spec.get("uuid") or source.derive_uuid(self.instance_id, wanted.key)}
             texts = (wanted.spec_json, wanted.labels_json, wanted.annotations_json, tree.canonical(status))
-            connection.execute(_INSERT, (*rows.columns(wanted.key), str(uuid.uuid4()), *place, now, *texts, token))
+            connection.execute(
+                _INSERT, (*rows.columns(wanted.key), str(uuid.uuid4()), *place, now, *texts, token, upsert.revision)
+            )
             return
         connection.execute(
             _UPDATE,
             (
                 *place,
                 int(upsert.spec_changed),
-                int(upsert.touched),
+                int(upsert.touched or upsert.renamed),
                 token,
                 f'$."{REQUESTED_AT}"',
                 token,
@@ -213,6 +219,7 @@ class State:
                 wanted.spec_json,
                 wanted.labels_json,
                 wanted.annotations_json,
+                upsert.revision,
                 *rows.columns(wanted.key),
             ),
         )

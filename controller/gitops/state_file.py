@@ -48,7 +48,12 @@ def _create(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create,)
+def _add_revision(connection: sqlite3.Connection) -> None:
+    """The commit that the object was last taken from; NULL: it comes from no repository."""
+    connection.execute("ALTER TABLE resources ADD COLUMN revision TEXT")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _add_revision)
 """Step N brings a file of schema version N to N+1; each runs once, in one transaction with the others. Never edited
 after a release: a change of layout is a new step."""
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from controller.model import foreign_text
@@ -75,3 +75,7 @@ class Tree:
     """Files that hold no object of ours: empty ones, and those of other tools."""
     ignored: int = 0
     """Documents of other API groups, which are somebody else's."""
+    blobs: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """What Git calls the bytes that were read of each file with objects, see `model.git.blob_ids`."""
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    """The commit that each file with objects comes from; empty where they come from no repository."""

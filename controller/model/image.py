@@ -244,6 +244,8 @@ class ImageStatus:
     uuid: str | None = None
     phase: Phase = Phase.PENDING
     observed_generation: int = 0
+    observed_revision: str | None = None
+    """The Git commit that the spec which this status answers was taken from."""
     current: Revision | None = None
     history: tuple[Revision, ...] = ()
     """Older revisions whose bytes are kept beside the current one, newest first."""

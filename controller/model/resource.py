@@ -73,6 +73,8 @@ class Meta:
     """What a `suspend` or `resume` request says over the manifest; None where nobody asked."""
     requested_at: str | None = None
     """Token of the newest request to look again now (annotation or request in the state)."""
+    revision: str | None = None
+    """The Git commit that this spec was taken from; None where it comes from no repository, as in a cluster."""
 
 
 SpecT = TypeVar("SpecT", ImageSpec, BackupStorageSpec)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.digest import Digest
-from controller.model.image import Content, MediaType, Progress, Revision
+from controller.model.image import Content, ImageStatus, MediaType, Progress, Revision
 from controller.model.origin import Origin
 from controller.model.resource import Image
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, TransferTarget
@@ -213,13 +213,18 @@ class Case:
     def retry_later(self) -> Plan:
         """The next try is not due yet: what the status says still holds."""
         due = self.retry_at or self.now
-        return Plan(self.image.status, "waits for the next try", requeue=due - self.now)
+        return Plan(self._same_status, "waits for the next try", requeue=due - self.now)
 
     def still_stalled(self) -> Plan:
         """Nothing changed since the status said that trying again is pointless."""
         text = "stalled until the spec changes or a reconcile is asked for"
         ready = conditions.find(self.image.status.conditions, ConditionType.READY)
-        return Plan(self.image.status, text, requeue=self._until_secrets(ready.reason if ready else None))
+        return Plan(self._same_status, text, requeue=self._until_secrets(ready.reason if ready else None))
+
+    @property
+    def _same_status(self) -> ImageStatus:
+        """What the status says still holds; the commit may be another one with the same spec."""
+        return replace(self.image.status, observed_revision=self.image.meta.revision)
 
     def under_way(self, request: TransferRequest, state: Queued | Running, *, current: Revision | None = None) -> Plan:
         """Report on a transfer that waits or runs; join it where another image started it."""

@@ -51,6 +51,7 @@ def build(
         uuid=uuid,
         phase=_phase(finding, available=available),
         observed_generation=image.meta.generation,
+        observed_revision=image.meta.revision,
         current=current,
         history=old.history if history is None else history,
         refs=refs,

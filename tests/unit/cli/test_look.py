@@ -26,7 +26,7 @@ def test_wide_says_more(call: Call, state_dir: Path) -> None:
     answer = call("get", "gmi", "-o", "wide", "-A", "--state", state_dir)
     header, good, slow = answer.out.splitlines()
     assert header.split()[0] == "NAMESPACE"
-    assert header.split()[8:] == ["STORED", "PERCENT", "ATTEMPTS", "STORAGES", "UUID", "MESSAGE"]
+    assert header.split()[8:] == ["STORED", "PERCENT", "ATTEMPTS", "STORAGES", "REVISION", "UUID", "MESSAGE"]
     assert good.split()[8:12] == ["280Mi", "-", "0", "default"]
     assert slow.split()[8:12] == ["-", "25%", "2", "-"]
 

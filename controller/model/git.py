@@ -1,0 +1,29 @@
+"""What Git calls things: revisions as a status shows them, and the ids of file contents."""
+
+import hashlib
+
+DIRTY = "-dirty"
+"""Ends the revision of a manifest whose bytes are not those of the commit that is checked out."""
+LINK = "link:"
+"""Begins the id of a symbolic link, so that it is never taken for that of a file."""
+
+
+def revision(branch: str | None, commit: str) -> str:
+    """Write a commit as Flux does: `main@sha1:<40 hex>`; without a branch `sha1:<40 hex>`."""
+    named = f"{'sha1' if len(commit) == hashlib.sha1(usedforsecurity=False).digest_size * 2 else 'sha256'}:{commit}"
+    return f"{branch}@{named}" if branch else named
+
+
+def short(revision: str) -> str:
+    """Write a revision for a column: `main@sha1:` and the first twelve digits, and whether it is dirty."""
+    head, colon, digits = revision.rpartition(":")
+    digits, dash, dirty = digits.partition("-")
+    return f"{head}{colon}{digits[:12]}{dash}{dirty}"
+
+
+def blob_ids(data: bytes) -> frozenset[str]:
+    """Return what Git calls a file with these bytes: in a repository of SHA-1 ids, and in one of SHA-256 ids."""
+    head = b"blob %d\0" % len(data)
+    return frozenset(
+        {hashlib.sha1(head + data, usedforsecurity=False).hexdigest(), hashlib.sha256(head + data).hexdigest()}
+    )
