@@ -5,6 +5,8 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from controller.model.url import SourceUrl
+
 
 @dataclass(frozen=True, slots=True)
 class PolitenessSettings:
@@ -18,6 +20,24 @@ class PolitenessSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """Which proxies http(s) sources are asked through. Variables like HTTP_PROXY are never looked at: what a shell
+    happened to export must not decide who sees the requests."""
+
+    http: SourceUrl | None = None
+    """`http://host:port` of the proxy for http sources. Default none: they are asked directly."""
+    https: SourceUrl | None = None
+    """The same for https sources, whose TLS goes through it in a tunnel. Default none."""
+    no_proxy: tuple[str, ...] = ()
+    """Hosts asked directly: names with all below them, addresses and networks. Default none."""
+    credentials_file: Path | None = None
+    """A file of one line `user:password` for the proxies. Default none. Never a value: command lines are public."""
+    resolves: bool = False
+    """Whether names are left to the proxy. Default no: they are looked up and judged here too, which needs a DNS that
+    knows them; with yes the proxy's own rules are the only ones for names."""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceSettings:
     """The source policy: closed unless opened."""
 
@@ -27,6 +47,7 @@ class SourceSettings:
     allowed_paths: tuple[Path, ...] = ()
     """Directories that file:// may read below. Default none: a manifest must not read this machine's files."""
     politeness: PolitenessSettings = field(default_factory=PolitenessSettings)
+    proxies: ProxySettings = field(default_factory=ProxySettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from controller import errors
 from controller.adapters.backup.confined import ConfinedStorages
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.backup.rehearsed import RehearsedStorages
@@ -18,6 +19,7 @@ from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.file import FileSource
 from controller.adapters.sources.http import HttpSource
 from controller.adapters.sources.politeness import Politeness
+from controller.adapters.sources.proxy import Proxies, read_credentials
 from controller.adapters.sources.router import SourceRouter
 from controller.engine.engine import Engine
 from controller.engine.figures import Figures
@@ -29,7 +31,7 @@ from controller.gitops.loop import Progress, Standalone
 from controller.gitops.secrets import SecretFiles
 from controller.gitops.state import State
 from controller.ports import Clock, Resources, Secrets, StorageFactory
-from controller.settings import OperatorSettings, Settings, SourceSettings, StandaloneSettings
+from controller.settings import OperatorSettings, ProxySettings, Settings, SourceSettings, StandaloneSettings
 
 if TYPE_CHECKING:
     from controller.kube.client import Client
@@ -93,10 +95,21 @@ class Built:
 def sources(settings: SourceSettings, clock: Clock, forbidden: Sequence[Path]) -> SourceRouter:
     """Return what answers for http, https and file. `forbidden`: directories that no file URL may read."""
     politeness = Politeness(clock, settings.politeness)
-    http = HttpSource(AddressPolicy(settings.allowed_networks), clock, politeness=politeness)
+    proxies = _proxies(settings.proxies)
+    http = HttpSource(AddressPolicy(settings.allowed_networks), clock, politeness=politeness, proxies=proxies)
     return SourceRouter(
         {"http": http, "https": http, "file": FileSource(settings.allowed_paths, clock, forbidden_paths=forbidden)}
     )
+
+
+def _proxies(settings: ProxySettings) -> Proxies:
+    """Return the proxies; what is wrong with their credentials is told now, not image by image."""
+    if settings.credentials_file is not None:
+        try:
+            read_credentials(settings.credentials_file)
+        except errors.DependencyNotReady as error:
+            raise errors.Usage(f"--proxy-credentials: {error}") from error
+    return Proxies(settings)
 
 
 def loader(clock: Clock, state_dir: Path | None = None) -> Loader:

@@ -30,7 +30,7 @@ def settings(
     engine = EngineSettings()
     asking = asking or Asking()
     return Settings(
-        source=SourceSettings(tuple(networks), tuple(allowed_paths), asking.politeness),
+        source=SourceSettings(tuple(networks), tuple(allowed_paths), asking.politeness, asking.proxies),
         transfer=replace(transfer, concurrency=parallel) if parallel else transfer,
         engine=replace(engine, resync_interval=resync_interval) if resync_interval else engine,
     )

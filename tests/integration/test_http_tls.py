@@ -182,7 +182,7 @@ def test_session_keys_are_not_written_where_the_environment_says(
 
 
 def test_the_context_refuses_what_is_older_than_tls_1_2(authority: Authority) -> None:
-    context = source(authority)._tls
+    context = source(authority)._dialler.trust
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname

@@ -1,36 +1,30 @@
 """The http and https source: addresses checked and pinned at every hop, redirects by hand, resume on strong validators.
 
-Nothing of the environment is used: no proxy variables, no .netrc, no CA bundle variables of other libraries. The
-trust store is OpenSSL's default one, to which SSL_CERT_FILE and SSL_CERT_DIR belong.
+Nothing of the environment is used: no proxy variables (proxies are settings), no .netrc, no CA bundle variables of
+other libraries. The trust store is OpenSSL's default one, to which SSL_CERT_FILE and SSL_CERT_DIR belong.
 """
 
-import functools
-import ipaddress
-import socket
-import ssl
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import structlog
-
 from controller import errors
-from controller.adapters.sources import http_answer, http_body, http_exchange, tls
+from controller.adapters.sources import http_answer, http_body, http_exchange
 from controller.adapters.sources.address_policy import AddressPolicy
+from controller.adapters.sources.dialler import Dialled, Dialler
 from controller.adapters.sources.http_answer import ContentRange
 from controller.adapters.sources.http_body import HttpBody
 from controller.adapters.sources.http_exchange import Head
 from controller.adapters.sources.http_limits import HttpLimits
 from controller.adapters.sources.politeness import Politeness
-from controller.adapters.sources.resolver import Endpoint, Resolve, resolve_within, system_resolve
+from controller.adapters.sources.proxy import Proxies, Proxy
+from controller.adapters.sources.resolver import Resolve, system_resolve
 from controller.adapters.sources.wire import Patience, Wire
 from controller.model.secret import Credentials
 from controller.model.transfer import Validator
 from controller.model.url import SourceUrl
 from controller.ports import Clock, FetchRequest, StopToken
-
-log = structlog.get_logger()
 
 
 class HttpSource:
@@ -43,15 +37,14 @@ class HttpSource:
         limits: HttpLimits | None = None,
         *,
         politeness: Politeness | None = None,
+        proxies: Proxies | None = None,
         resolve: Resolve = system_resolve,
         extra_ca_file: Path | None = None,
     ) -> None:
-        self._policy = policy
         self._clock = clock
         self._limits = limits or HttpLimits()
         self._politeness = politeness or Politeness(clock)
-        self._resolve = resolve
-        self._extra_ca_file = extra_ca_file
+        self._dialler = Dialler(policy, clock, self._limits, resolve, proxies or Proxies(), extra_ca_file)
 
     def open(self, request: FetchRequest, stop: StopToken) -> HttpBody:
         """Ask for the bytes. See `ports.Source`."""
@@ -66,101 +59,49 @@ class HttpSource:
 
     def _fetch(self, request: FetchRequest, stop: StopToken) -> HttpBody | None:
         """Follow redirects to a body; None where the rest that was asked for cannot be had."""
+        told: list[Proxy] = []
+        try:
+            return self._follow(request, stop, told)
+        except errors.GoldmasterError as error:
+            if not told:
+                raise
+            for proxy in told:
+                error.args = (proxy.scrub(str(error)),)
+            raise error from None  # what broke may quote what was said
+
+    def _follow(self, request: FetchRequest, stop: StopToken, told: list[Proxy]) -> HttpBody | None:
+        """Do it; `told` gets the proxies whose answers were read."""
         url = request.url
         for _ in range(self._limits.max_redirects + 1):
             patience = Patience(self._clock, stop, self._limits)
             with ExitStack() as held:
                 held.callback(self._politeness.enter(url.origin, stop).close)
-                wire = self._connect(url, request, patience, stop)
-                held.callback(wire.close)
-                head = self._ask(wire, url, request, patience)
+                allowed_s = request.timeouts.connect.total_seconds()
+                dialled = self._dialler.dial(url, allowed_s, _told(url, request), patience, stop)
+                held.callback(dialled.wire.close)
+                if dialled.asked is not None:
+                    told.append(dialled.asked)
+                head = self._ask(dialled, url, request, patience)
                 if head.status not in http_answer.REDIRECTS:
-                    body = self._body(wire, held, head, url, request)
+                    body = self._body(dialled.wire, held, head, url, request)
                     patience.begin_body(f"reading from {url.authority}", request.timeouts.stall.total_seconds())
                     return body
                 url = http_answer.redirect_target(url, head.headers)
         raise errors.ProtocolError(f"more than {self._limits.max_redirects} redirects")
 
-    # --- connecting -----------------------------------------------------------------------------------------------
-
-    def _connect(self, url: SourceUrl, request: FetchRequest, patience: Patience, stop: StopToken) -> Wire:
-        """Connect to an address that was checked, and make sure that it is the one connected to."""
-        patience.begin(f"looking up {url.host}", self._limits.dns_timeout_s)
-        patience.look()
-        endpoints = self._endpoints(url, stop)
-        if len(endpoints) > self._limits.max_addresses:
-            raise errors.PolicyDenied(f"{url.host} has {len(endpoints)} addresses, more than anybody would check")
-        for endpoint in endpoints:
-            self._check(endpoint, url)
-        allowed_s = request.timeouts.connect.total_seconds()
-        tried = endpoints[: self._limits.max_tried_addresses]
-        failure: errors.SourceUnreachable | None = None
-        for endpoint in tried:
-            patience.begin(f"connecting to {url.authority} at {endpoint.address}", allowed_s / len(tried))
-            try:
-                wire = Wire.connect(endpoint, patience)
-            except errors.SourceUnreachable as exc:
-                failure = failure or exc
-                continue
-            try:
-                self._secure(wire, endpoint, url, patience, allowed_s, _told(url, request))
-            except BaseException:
-                wire.close()
-                raise
-            return wire
-        raise failure or errors.SourceUnreachable(f"{url.host} has no address")
-
-    def _check(self, endpoint: Endpoint, url: SourceUrl) -> None:
-        try:
-            self._policy.check(endpoint.address, url.host)
-        except errors.PolicyDenied:
-            log.info("source.address.denied", host=url.host, address=endpoint.address)
-            raise
-
-    def _endpoints(self, url: SourceUrl, stop: StopToken) -> list[Endpoint]:
-        try:
-            address = ipaddress.ip_address(url.host)
-        except ValueError:
-            return resolve_within(
-                self._resolve,
-                url.host,
-                url.effective_port,
-                timeout_s=self._limits.dns_timeout_s,
-                tick_s=self._limits.tick_s,
-                clock=self._clock,
-                stop=stop,
-            )
-        if address.version == 4:
-            return [Endpoint(socket.AF_INET, (url.host, url.effective_port))]
-        return [Endpoint(socket.AF_INET6, (url.host, url.effective_port, 0, 0))]
-
-    def _secure(
-        self,
-        wire: Wire,
-        endpoint: Endpoint,
-        url: SourceUrl,
-        patience: Patience,
-        allowed_s: float,
-        told: Credentials | None,
-    ) -> None:
-        peer = wire.peer_address
-        if _number(peer) != _number(endpoint.address):
-            raise errors.PolicyDenied(f"{url.host}: connected to {peer} although {endpoint.address} was asked for")
-        if url.scheme == "https":
-            patience.begin(f"shaking hands (TLS) with {url.authority}", allowed_s)
-            special = told is not None and told.about_tls
-            wire.start_tls(tls.context(self._extra_ca_file, told) if special else self._tls, url.host.rstrip("."))
-
-    @functools.cached_property
-    def _tls(self) -> ssl.SSLContext:
-        """Built once, when first needed: loading the trust store takes some 20 ms."""
-        return tls.context(self._extra_ca_file)
-
     # --- asking ---------------------------------------------------------------------------------------------------
 
-    def _ask(self, wire: Wire, url: SourceUrl, request: FetchRequest, patience: Patience) -> Head:
+    def _ask(self, dialled: Dialled, url: SourceUrl, request: FetchRequest, patience: Patience) -> Head:
         patience.begin(f"waiting for the answer of {url.authority}", request.timeouts.stall.total_seconds())
-        return http_exchange.get(wire, url, _headers(url, request), self._limits.max_header_bytes)
+        headers, limit, proxy = _headers(url, request), self._limits.max_header_bytes, dialled.asked
+        if proxy is None:
+            return http_exchange.ask(dialled.wire, "GET", url.target, url, headers, limit)
+        head = http_exchange.ask(dialled.wire, "GET", url.text, url, headers | proxy.headers, limit)
+        if head.status == 407:  # never terminal: the image cannot help it
+            raise errors.SourceUnreachable(
+                f"the proxy {proxy.url.authority} asks for other credentials than ours (407)"
+            )
+        return head
 
     def _body(self, wire: Wire, held: ExitStack, head: Head, url: SourceUrl, request: FetchRequest) -> HttpBody | None:
         """Return the body, which from then on owns what is held; None where the rest cannot be had."""
@@ -255,7 +196,3 @@ def _is_the_rest(span: ContentRange, length: int | None, validator: Validator, r
         and wanted is not None
         and validator.etag == wanted.etag
     )
-
-
-def _number(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(address.partition("%")[0])

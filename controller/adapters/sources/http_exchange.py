@@ -37,8 +37,12 @@ class Head:
     headers: Headers
 
 
-def get(wire: Wire, url: SourceUrl, headers: Mapping[str, str], max_header_bytes: int) -> Head:
-    """Send a GET and read the head of the answer; the body stays in the wire.
+def ask(
+    wire: Wire, method: str, target: str, url: SourceUrl, headers: Mapping[str, str], max_header_bytes: int
+) -> Head:
+    """Send `method target` without a body and read the head of the answer; its body stays in the wire.
+
+    `url`: whom the wire leads to, for messages.
 
     Raises:
         ProtocolError: not HTTP, or more than `max_header_bytes`. SourceUnreachable, Interrupted.
@@ -46,7 +50,7 @@ def get(wire: Wire, url: SourceUrl, headers: Mapping[str, str], max_header_bytes
     """
     connection = _Connection(url, _Handle(wire, max_header_bytes))
     try:
-        connection.request("GET", url.target, headers=headers, preload_content=False, decode_content=False)
+        connection.request(method, target, headers=headers, preload_content=False, decode_content=False)
         response = connection.head()
         response.msg.defects = [defect for defect in response.msg.defects if not isinstance(defect, _MULTIPART_DEFECTS)]
         assert_header_parsing(response.msg)

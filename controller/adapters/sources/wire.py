@@ -181,6 +181,11 @@ class Wire:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, many)
         return many
 
+    @property
+    def has_ahead(self) -> bool:
+        """Whether bytes were read that nobody took yet."""
+        return bool(self._ahead)
+
     def has_more(self) -> bool:
         """Whether bytes are there already; does not wait. Only to be asked at the end: it takes one of them."""
         if self._ahead:
