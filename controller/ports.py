@@ -15,17 +15,11 @@ from controller.model.image import Content, ImageStatus, Timeouts
 from controller.model.resource import BackupStorage as BackupStorageResource
 from controller.model.resource import Image, Key, Kind
 from controller.model.secret import Credentials, Secret
-from controller.model.transfer import Broken as Broken
-from controller.model.transfer import Failure as Failure
-from controller.model.transfer import Placed as Placed
 from controller.model.transfer import Provenance as Provenance
-from controller.model.transfer import Queued as Queued
 from controller.model.transfer import ResumeRecord as ResumeRecord
-from controller.model.transfer import Running as Running
 from controller.model.transfer import StoredRef as StoredRef
 from controller.model.transfer import TransferRequest as TransferRequest
 from controller.model.transfer import TransferState as TransferState
-from controller.model.transfer import TransferTarget as TransferTarget
 from controller.model.transfer import TrashRecord as TrashRecord
 from controller.model.transfer import Validator as Validator
 from controller.model.url import SourceUrl
@@ -87,6 +81,8 @@ class FetchRequest:
     timeouts: Timeouts
     resume_from: int = 0
     validator: Validator | None = None
+    whole_bytes: int | None = None
+    """Resume without `validator`: the rest of any version of this length will do, as a digest proves the whole."""
     max_bytes: int | None = None
     credentials: Credentials | None = None
     """For the origin of `url` only, and only if it is one of theirs: no redirect carries them on."""

@@ -141,14 +141,20 @@ def _overrides(stored: Stored) -> Iterator[str]:
         yield f"reconcile requested at {token}, {'done' if handled else 'not taken up yet'}"
 
 
+def _redacted_url(url: str) -> str:
+    try:
+        return SourceUrl.parse(url).redacted
+    except errors.InvalidSpec:  # of a CRD of another version
+        return "(not shown, as this version cannot tell what in it is secret)"
+
+
 def _redacted(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec with URLs as the inventory shows them: a query may hold a signature."""
     shown = dict(spec)
     if "url" in shown:
-        try:
-            shown["url"] = SourceUrl.parse(shown["url"]).redacted
-        except errors.InvalidSpec:  # of a CRD of another version
-            shown["url"] = "(not shown, as this version cannot tell what in it is secret)"
+        shown["url"] = _redacted_url(shown["url"])
+    if "mirrors" in shown:
+        shown["mirrors"] = [_redacted_url(mirror) for mirror in shown["mirrors"]]
     for name in shown.keys() & {"checksumFrom", "signature"}:
         shown[name] = _redacted(shown[name])
     return shown
@@ -197,9 +203,16 @@ def _image_status(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
 
 
 def _source(source: Mapping[str, Any]) -> Iterator[str]:
-    for label, name in (("served by", "servedBy"), ("etag", "etag"), ("last modified", "lastModified")):
+    for label, name in (
+        ("served by", "servedBy"),
+        ("mirror", "mirror"),
+        ("etag", "etag"),
+        ("last modified", "lastModified"),
+    ):
         if name in source:
             yield _short(label, source[name])
+    for one in source.get("skipped", ()):
+        yield _short("skipped", f"{one['url']} ({one['reason']}): {one['message']}")
 
 
 def _under_way(status: Mapping[str, Any], now: datetime) -> Iterator[str]:

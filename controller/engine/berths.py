@@ -69,6 +69,8 @@ class Foothold:
     record: ResumeRecord
     staged: StagedFile
     resume_from: int
+    mixed: bool = False
+    """It is of another url, or of no version that has a name: a digest proves in the end that the parts fit."""
 
     def give_up(self) -> None:
         """Remove the partial: its version is gone."""
@@ -95,21 +97,32 @@ def resume_point(record: ResumeRecord) -> int:
     return max(known - known % PAGE, 0)
 
 
-def find_foothold(request: TransferRequest, berths: list[Berth]) -> Foothold | None:
-    """Look on every target for the partial that is furthest, and open it. After `read_records`."""
+def find_foothold(
+    request: TransferRequest, berths: list[Berth], url_id: str = "", *, pinned: bool = False
+) -> Foothold | None:
+    """Look on every target for the partial that is furthest, and open it. After `read_records`.
+
+    `pinned`: a digest proves the whole, so that one of any url will do.
+    """
     while True:
         candidates = [
             (resume_point(record), berth, name, record)
             for berth in reachable(berths)
             for name, record in berth.records.items()
-            if record.validator.strong and record.source_id == request.source_id
+            if record.source_id == request.source_id
+            and (same_version(record, url_id) or (pinned and record.total_bytes is not None))
         ]
         offset, berth, name, record = max(candidates, key=lambda one: one[0], default=(0, None, "", None))
         if offset == 0 or berth is None or record is None:
             return None
         staged = _reopen(berth, name, record, offset)
         if staged is not None:
-            return Foothold(berth, name, record, staged, offset)
+            return Foothold(berth, name, record, staged, offset, mixed=not same_version(record, url_id))
+
+
+def same_version(record: ResumeRecord, url_id: str) -> bool:
+    """Whether the server can be asked for the rest of just that version."""
+    return record.validator.strong and record.url_id in {"", url_id}
 
 
 def durable_bytes(request: TransferRequest, berths: Iterable[Berth]) -> int:

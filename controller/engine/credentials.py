@@ -1,29 +1,54 @@
 """The Secret of a transfer, read when it starts and dropped when it ends."""
 
+from dataclasses import replace
+
 from controller import errors
 from controller.model.origin import Validator
 from controller.model.secret import KEYS_TYPE, MIN_HIDDEN, Credentials, Secret
-from controller.model.transfer import TransferRequest
+from controller.model.transfer import Broken, Placed, TransferRequest
 from controller.model.url import SourceUrl
 from controller.ports import Secrets
 
 
 def of(request: TransferRequest, secrets: Secrets | None) -> Credentials | None:
-    """Return what the request's source may be told; None where it asks for no Secret.
+    """Return what the request's sources may be told; None where it asks for no Secret.
 
     Raises:
         DependencyNotReady: there is no such Secret, or it cannot be used as it is.
-        PolicyDenied: it was not made for sources, or not for this origin.
+        PolicyDenied: it was not made for sources.
 
     """
     if request.secret_ref is None or request.origin is not None:
         return None
-    secret = _read(request.namespace, request.secret_ref, secrets)
-    credentials = Credentials.of(secret)
-    if not credentials.allows(request.url):
-        known = " ".join(sorted(credentials.origins))
-        raise errors.PolicyDenied(f"{secret.shown} may not go to {request.url.origin}: its origins are {known}")
-    return credentials
+    return Credentials.of(_read(request.namespace, request.secret_ref, secrets))
+
+
+def for_url(told: Credentials | None, request: TransferRequest, url: SourceUrl) -> Credentials | None:
+    """Return what this url is told. A mirror of an origin that the Secret does not list is asked without.
+
+    Raises:
+        PolicyDenied: the Secret was not made for the origin of the request's own url.
+
+    """
+    if told is None or told.allows(url):
+        return told
+    if url != request.url:
+        return None
+    known = " ".join(sorted(told.origins))
+    shown = f"Secret {request.namespace}/{request.secret_ref}"
+    raise errors.PolicyDenied(f"{shown} may not go to {url.origin}: its origins are {known}")
+
+
+def scrubbed(outcome: Placed | Broken, told: Credentials | None, url: SourceUrl) -> Placed | Broken:
+    """Return it without a value of the Secret, or the query of the url, which a server may have repeated."""
+    scrub = told.scrub if told is not None else str
+    if isinstance(outcome, Broken):
+        return replace(outcome, failure=replace(outcome.failure, message=scrub(outcome.failure.message)))
+    return replace(
+        outcome,
+        served_by=scrub(outcome.served_by),
+        validator=without_secrets(outcome.validator, told, url),
+    )
 
 
 def without_secrets(validator: Validator, told: Credentials | None, url: SourceUrl) -> Validator:

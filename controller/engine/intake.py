@@ -9,6 +9,7 @@ from controller.engine.limits import PassLimits
 from controller.model.image import Content
 from controller.model.secret import Credentials
 from controller.model.transfer import TransferRequest, Validator
+from controller.model.url import SourceUrl
 from controller.ports import Body, Clock, FetchRequest, Reader, Source, StopToken
 
 
@@ -29,6 +30,17 @@ class Patience:
     def is_set(self) -> bool:
         """Whether to stop."""
         return self.deserted or self._stop.is_set() or self._late()
+
+    def renewed(self) -> "Patience":
+        """Return the token of the next pass of the same transfer: its time is not begun anew."""
+        fresh = Patience(self._stop, self._clock, self._total)
+        fresh._deadline = self._deadline
+        return fresh
+
+    @property
+    def over(self) -> bool:
+        """Whether no other pass may begin."""
+        return self._stop.is_set() or self._late()
 
     def check(self) -> None:
         """Raise Interrupted, or SourceUnreachable where the time is over."""
@@ -81,8 +93,10 @@ class Download:
         foothold: Foothold | None,
         pace: PassLimits,
         credentials: Credentials | None = None,
+        url: SourceUrl | None = None,
     ) -> None:
         self._request = request
+        self._url = url or request.url
         self._credentials = credentials
         self._source = source
         self._patience = patience
@@ -101,7 +115,7 @@ class Download:
         if foothold is None:
             self._must_start_at(body, 0)
             return
-        if body.offset != foothold.resume_from or body.validator.etag != foothold.record.validator.etag:
+        if not _continues(body, foothold):
             if body.offset != 0:
                 body.close()
                 body = self._body = self._source.open(self._fetch_request(None), self._patience)
@@ -164,10 +178,11 @@ class Download:
     def _fetch_request(self, foothold: Foothold | None) -> FetchRequest:
         request = self._request
         return FetchRequest(
-            url=request.url,
+            url=self._url,
             timeouts=request.timeouts,
             resume_from=0 if foothold is None else foothold.resume_from,
-            validator=None if foothold is None else foothold.record.validator,
+            validator=None if foothold is None or foothold.mixed else foothold.record.validator,
+            whole_bytes=foothold.record.total_bytes if foothold is not None and foothold.mixed else None,
             max_bytes=request.max_size_bytes,
             credentials=self._credentials,
         )
@@ -176,6 +191,15 @@ class Download:
     def _must_start_at(body: Body, offset: int) -> None:
         if body.offset != offset:
             raise errors.ProtocolError(f"the answer starts at byte {body.offset} instead of {offset}")
+
+
+def _continues(body: Body, foothold: Foothold) -> bool:
+    """Whether an answer goes on where the partial ends."""
+    if body.offset != foothold.resume_from:
+        return False
+    if foothold.mixed:
+        return body.total_bytes == foothold.record.total_bytes
+    return body.validator.etag == foothold.record.validator.etag
 
 
 class StoredCopy:

@@ -19,6 +19,7 @@ from controller.engine.limits import PassLimits
 from controller.engine.outlet import Outlet
 from controller.engine.ring import Ring, Sink, Slot
 from controller.engine.sinks import Expanding, Hashing, Writing
+from controller.engine.trail import MIXED, Trail
 from controller.media import decompress
 from controller.media.digester import Hasher
 from controller.model.digest import Algorithm, Digest
@@ -26,7 +27,9 @@ from controller.model.image import Content
 from controller.model.secret import Credentials
 from controller.model.transfer import Broken, Placed, Provenance, ResumeRecord, Running, TransferRequest, Validator
 from controller.plan import right
+from controller.plan.source import OTHER_BYTES
 from controller.ports import Clock, Secrets, SignatureVerifier, Source, StagedFile, StopToken
+from controller.reasons import Reason
 
 log = structlog.get_logger()
 
@@ -42,14 +45,22 @@ def run(
     secrets: Secrets | None = None,
     verifier: SignatureVerifier | None = None,
 ) -> Placed | Broken:
-    """Transfer once. Errors of `controller.errors` end in Broken; anything else is a bug and is raised, cleaned up."""
-    one = OnePass(request, source, storages, clock, stop, report, pace or PassLimits(), secrets, verifier)
-    try:
-        return one.scrubbed(one.place())
-    except errors.GoldmasterError as error:
-        return one.scrubbed(one.broken(error))
-    finally:
-        one.close()
+    """Transfer once. Errors of `controller.errors` end in Broken; anything else is a bug and is raised, cleaned up.
+
+    A source that does not give the bytes is followed by the next one, in a pass of its own.
+    """
+    pace, trail, patience = pace or PassLimits(), Trail(request), Patience(stop, clock, request.timeouts.total)
+    while True:
+        one = OnePass(request, source, storages, clock, patience, report, pace, secrets, verifier, trail)
+        try:
+            return credentials.scrubbed(one.place(), one.told, trail.url)
+        except errors.GoldmasterError as error:
+            broken = one.broken(error)
+            if broken is not None:
+                return credentials.scrubbed(broken, one.told, trail.url)
+        finally:
+            one.close()
+        patience = patience.renewed()
 
 
 class OnePass:
@@ -61,29 +72,33 @@ class OnePass:
         source: Source,
         storages: StorageOpener,
         clock: Clock,
-        stop: StopToken,
+        patience: Patience,
         report: Callable[[Running], None],
         pace: PassLimits,
-        secrets: Secrets | None = None,
-        verifier: SignatureVerifier | None = None,
+        secrets: Secrets | None,
+        verifier: SignatureVerifier | None,
+        trail: Trail,
     ) -> None:
         self._secrets = secrets
         self._verifier = verifier
-        self._credentials: Credentials | None = None
+        self.told: Credentials | None = None
+        """What the Secret says; it may show in nothing that comes out."""
+        self._told_url: Credentials | None = None
         self._request = request
         self._source = source
         self._storages = storages
         self._clock = clock
         self._report = report
         self._pace = pace
-        self._patience = Patience(stop, clock, request.timeouts.total)
+        self._patience = patience
+        self._trail = trail
+        self._asking = self._proven = self._mixed = False
         self._berths = berthing.berths_of(request, storages)
         self._ring = self._new_ring("source", pace.buffers)
         self._expected = request.checksum
         self._proof: str | None = None
         self._intake: Intake | None = None
         self._foothold: Foothold | None = None
-        self._durable_before = 0
         self._keeper: Writing | None = None
         self._source_hashings: dict[Algorithm, Hashing] = {}
         self._expanding: Expanding | None = None
@@ -93,7 +108,9 @@ class OnePass:
 
     def place(self) -> Placed:
         """Move the bytes, prove them, publish them. Raises whatever stands in the way."""
-        self._credentials = credentials.of(self._request, self._secrets)
+        self.told = credentials.of(self._request, self._secrets)
+        if self.told is not None:
+            self._trail.scrub = self.told.scrub
         known = self._ask_list()
         if known is not None:
             return Placed(known, frozenset(), (), Validator(), "", 0, 0, self._proof)
@@ -110,10 +127,12 @@ class OnePass:
             failed=failed,
             validator=intake.validator,
             served_by=intake.served_by,
-            fetched_bytes=intake.fetched_bytes,
+            fetched_bytes=self._trail.fetched_bytes + intake.fetched_bytes,
             resumed_bytes=intake.resumed_bytes,
             proof=self._proof,
             length=intake.position,
+            mirror=self._trail.url.redacted if self._trail.on_mirror else None,
+            skipped=self._trail.skipped,
         )
 
     def _ask_list(self) -> Content | None:
@@ -121,9 +140,7 @@ class OnePass:
         request = self._request
         if request.checksum_from is None:
             return None
-        lists = checksum_lists.ChecksumLists(
-            self._source, self._patience, self._credentials, self._secrets, self._verifier
-        )
+        lists = checksum_lists.ChecksumLists(self._source, self._patience, self.told, self._secrets, self._verifier)
         listed = lists.ask(request.checksum_from, request)
         self._expected, self._proof = listed.digest, listed.proof
         if not listed.digest.algorithm.identifies:
@@ -137,15 +154,24 @@ class OnePass:
             storage = self._storages(request.origin.uuid, request.origin.spec)
             reader = storage.open(expected.sha256)
             return StoredCopy(reader, expected, request.origin.name, self._patience, self._pace)
+        trail = self._trail
+        trail.pinned = request.expected_content is not None or (
+            self._expected is not None and self._expected.algorithm.identifies
+        )
         berthing.read_records(request, self._berths)
-        self._durable_before = berthing.durable_bytes(request, self._berths)
-        self._foothold = berthing.find_foothold(request, self._berths)
+        if trail.durable_before is None:
+            trail.durable_before = berthing.durable_bytes(request, self._berths)
+        if not trail.from_zero:
+            self._foothold = berthing.find_foothold(request, self._berths, trail.url_id, pinned=trail.pinned)
         if not berthing.reachable(self._berths):
             raise berthing.worst_luck(self._berths)
-        download = Download(request, self._source, self._patience, self._foothold, self._pace, self._credentials)
+        self._asking = True
+        told = self._told_url = credentials.for_url(self.told, request, trail.url)
+        download = Download(request, self._source, self._patience, self._foothold, self._pace, told, trail.url)
         self._intake = download
         download.open()
         self._foothold = download.foothold
+        self._mixed = self._foothold is not None and self._foothold.mixed
         return download
 
     def _pump(self, intake: Intake) -> Outlet:
@@ -224,7 +250,7 @@ class OnePass:
         try:
             if foothold is not None:
                 lead, staged = foothold.berth, foothold.staged
-            elif intake.validator.strong:
+            elif self._resumable(intake):
                 staged = lead.stage_fresh(name, intake.total_bytes)
             else:
                 return []
@@ -236,14 +262,20 @@ class OnePass:
         return [keeper]
 
     def _keep_record(self, intake: Intake, keeper: Writing, lead: Berth, name: str) -> None:
-        if not intake.validator.strong:
+        if not self._resumable(intake):
             return
-        record = ResumeRecord(
-            self._request.source_id, intake.validator, intake.total_bytes, intake.resumed_bytes, self._witness()
-        )
+        validator, url_id = intake.validator, self._trail.url_id
+        if self._mixed:
+            validator, url_id = Validator(), MIXED
+        source_id, total, held = self._request.source_id, intake.total_bytes, intake.resumed_bytes
+        record = ResumeRecord(source_id, validator, total, held, self._witness(), url_id)
         to_the_end = len(self._request.targets) > 1
         keeper.keep_record(lead.storage, name, record, skip_bytes=intake.resumed_bytes, to_the_end=to_the_end)
         self._keeper = keeper
+
+    def _resumable(self, intake: Intake) -> bool:
+        """Whether the rest can be asked for later: of this very version, or of any, where a digest proves the whole."""
+        return intake.validator.strong or (self._trail.pinned and intake.total_bytes is not None)
 
     def _writing(self, berth: Berth) -> tuple[Berth, Writing]:
         def lost(error: errors.GoldmasterError) -> None:
@@ -284,6 +316,7 @@ class OnePass:
                 "the source did not say how long it is and the spec has no checksum: a cut cannot be told from the end"
             )
         self._check_checksum(intake)
+        self._proven = self._expected is not None and self._expected.algorithm.identifies
         found = outlet.finish(self._source_digests())
         if expected is not None and not expected.sha256.matches(found.sha256):
             raise errors.SourceChanged(f"the source has other bytes now: pinned {expected.sha256}, got {found.sha256}")
@@ -320,16 +353,16 @@ class OnePass:
 
     def _witness(self) -> str | None:
         """By what the url is known of which all bytes come, those of earlier tries included; None: of more than one."""
-        foothold, known_by = self._foothold, right.witness(self._request.url, self._credentials)
+        foothold, known_by = self._foothold, right.witness(self._trail.url, self._told_url)
         return known_by if foothold is None or foothold.record.witness == known_by else None
 
     def _testimony(self, intake: Intake, content: Content) -> Provenance | None:
         """Return what this download says about its url, for whoever asks the same url next."""
-        request = self._request
-        if request.origin is not None or not intake.complete or self._witness() is None:
+        if self._request.origin is not None or not intake.complete or self._witness() is None:
             return None
+        request = replace(self._request, url=self._trail.url)
         length, digests = intake.total_bytes, content.source_digests
-        return right.testimony(request, self._credentials, intake.validator, length, digests)
+        return right.testimony(request, self._told_url, intake.validator, length, digests)
 
     def _publish(self, content: Content, provenance: Provenance | None) -> frozenset[str]:
         """Name the bytes on every target. The resumable partial is last: a crash until then costs no download."""
@@ -348,26 +381,23 @@ class OnePass:
 
     # --- the ways that do not ---------------------------------------------------------------------------------------
 
-    def broken(self, error: errors.GoldmasterError) -> Broken:
-        """End a try that failed: keep what a later one can go on from, if that can help at all."""
+    def broken(self, error: errors.GoldmasterError) -> Broken | None:
+        """End a pass that failed: keep what a later one can go on from, if that can help at all. None: begin another.
+
+        Bytes that a source should not have sent are never kept, those before a refusal only while another is left.
+        """
         self._abandon_rings()
         error = self._cause(error)
-        durable = 0
+        trail = self._trail
+        final = self._proven or self._patience.over
+        failure = trail.after(error, asked=self._asking, mixed=self._mixed, final=final)
         # who is refused in the middle goes on from there once the Secret is right
-        if not isinstance(error, errors.TerminalError) or isinstance(error, errors.AuthenticationFailed):
-            durable = self._keep()
-        return Broken(berthing.failure_of(error), advanced=durable > self._durable_before)
-
-    def scrubbed(self, outcome: Placed | Broken) -> Placed | Broken:
-        """Return it without a value of the Secret, or the query of the url, which a server may have repeated."""
-        told = self._credentials
-        if isinstance(outcome, Placed):
-            served_by = outcome.served_by if told is None else told.scrub(outcome.served_by)
-            validator = credentials.without_secrets(outcome.validator, told, self._request.url)
-            return replace(outcome, served_by=served_by, validator=validator)
-        if told is None:
-            return outcome
-        return replace(outcome, failure=replace(outcome.failure, message=told.scrub(outcome.failure.message)))
+        kept = failure is None or not failure.terminal or failure.reason is Reason.AUTHENTICATION_FAILED
+        if kept and error.reason not in OTHER_BYTES:
+            trail.durable = max(trail.durable, self._keep())
+        if self._intake is not None:
+            trail.fetched_bytes += self._intake.fetched_bytes
+        return None if failure is None else Broken(failure, advanced=trail.durable > (trail.durable_before or 0))
 
     def close(self) -> None:
         """Let go of everything; discard every partial that was not published or kept."""

@@ -88,7 +88,7 @@ class Fields:
             self.fail(name, f"must be a whole number or a string, got {type(value).__name__}")
         return self._parse(name, parse, value)
 
-    def _parse(self, name: str, parse: Callable[[Any], T], value: str | int) -> T:
+    def _parse(self, name: str | int, parse: Callable[[Any], T], value: str | int) -> T:
         try:
             return parse(value)
         except errors.InvalidSpec as exc:
@@ -105,6 +105,12 @@ class Fields:
             if not isinstance(item, str):
                 raise _invalid((*self._path, name, index), f"must be of type str, got {type(item).__name__}")
         return tuple(items)
+
+    def parsed_all(self, name: str, parse: Callable[[str], T]) -> tuple[T, ...]:
+        """Return what `parse` makes of each string of a list, nothing where absent."""
+        items = self.texts(name)
+        inner = Fields(dict(enumerate(items)), (*self._path, name))
+        return tuple(inner._parse(index, parse, item) for index, item in enumerate(items))
 
     def mapping(self, name: str) -> dict[str, str]:
         """Return a mapping of strings to strings, empty where absent."""

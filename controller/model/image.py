@@ -155,6 +155,7 @@ class ImageSpec:
     checksum: Digest | None = None
     checksum_from: ChecksumFrom | None = None
     secret_ref: str | None = None
+    mirrors: tuple[SourceUrl, ...] = ()
     backup_storages: tuple[str, ...] = ()
     suspend: bool = False
     retry: RetryPolicy = RetryPolicy()

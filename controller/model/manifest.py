@@ -109,6 +109,7 @@ def parse_image_spec(value: object) -> ImageSpec:
         system=fields.boolean("system") or False,
         state=fields.choice("state", State) or State.ENABLED,
         uuid=fields.text("uuid"),
+        mirrors=fields.parsed_all("mirrors", SourceUrl.parse),
         checksum=fields.parsed("checksum", Digest.parse),
         checksum_from=_checksum_from(fields.child("checksumFrom")),
         secret_ref=_secret_ref(fields.child("secretRef")),

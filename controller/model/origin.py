@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from controller.reasons import Reason
+
 
 @dataclass(frozen=True, slots=True)
 class Validator:
@@ -19,6 +21,16 @@ class Validator:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A url that was asked in vain before the one that served."""
+
+    url: str
+    """Redacted."""
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """What a source said of the version that a revision was imported from."""
 
@@ -27,3 +39,6 @@ class Origin:
     validator: Validator = Validator()
     length: int | None = None
     """Bytes as downloaded; None: not known."""
+    mirror: str | None = None
+    """The mirror that was asked, redacted; None: the url itself was."""
+    skipped: tuple[Skipped, ...] = ()

@@ -3,7 +3,8 @@
 from typing import Any
 
 from controller.model.fields import Fields
-from controller.model.origin import Origin, Validator
+from controller.model.origin import Origin, Skipped, Validator
+from controller.reasons import Reason
 
 
 def origin_to_dict(origin: Origin) -> dict[str, Any]:
@@ -13,6 +14,9 @@ def origin_to_dict(origin: Origin) -> dict[str, Any]:
         "etag": origin.validator.etag,
         "lastModified": origin.validator.last_modified,
         "length": origin.length,
+        "mirror": origin.mirror,
+        "skipped": [{"url": one.url, "reason": one.reason.value, "message": one.message} for one in origin.skipped]
+        or None,
     }
     return {name: value for name, value in written.items() if value is not None}
 
@@ -23,4 +27,13 @@ def read_origin(fields: Fields | None) -> Origin | None:
     if fields is None or served_by is None:
         return None
     validator = Validator(fields.text("etag"), fields.text("lastModified"))
-    return Origin(served_by, validator, fields.integer("length"))
+    skipped = tuple(_skipped(one) for one in fields.children("skipped"))
+    return Origin(served_by, validator, fields.integer("length"), fields.text("mirror"), skipped)
+
+
+def _skipped(fields: Fields) -> Skipped:
+    return Skipped(
+        url=fields.need("url", fields.text("url")),
+        reason=fields.need("reason", fields.choice("reason", Reason)),
+        message=fields.text("message") or "",
+    )

@@ -5,7 +5,7 @@ two, and one table of cases (tests/data/manifests) drives both. They are asked o
 satisfied and whose defaults are applied, as on an API server.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,10 @@ from controller.model.schema import Document, Problem, Steps
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule at the value `at`; `field`, relative to it, is what the problem names. `holds` may assume the schema."""
+    """One rule at the value `at`; `field`, relative to it, is what the problem names. `holds` may assume the schema.
+
+    A last step that ends in `[]` means each item of that list.
+    """
 
     at: Steps
     message: str
@@ -52,6 +55,11 @@ def _climbs_nowhere(name: str) -> bool:
     return "/../" not in f"/{name}/" and "/./" not in f"/{name}/"
 
 
+def _mirrors_are_pinned(spec: Document) -> bool:
+    promised = "checksumFrom" in spec or spec.get("checksum", "").startswith(("sha256:", "sha512:"))
+    return promised or not spec.get("mirrors")
+
+
 def _plain_segments(path: str) -> bool:
     return "/../" not in f"{path}/" and "/./" not in f"{path}/" and "//" not in path
 
@@ -82,6 +90,13 @@ RULES: dict[Kind, tuple[Rule, ...]] = {
             lambda spec: not ("checksum" in spec and "checksumFrom" in spec),
             ("checksumFrom",),
         ),
+        Rule(
+            ("spec",),
+            "mirrors need a sha256 or sha512 checksum, or checksumFrom: else nothing says what their bytes must be",
+            _mirrors_are_pinned,
+            ("mirrors",),
+        ),
+        Rule(("spec", "mirrors[]"), "a file URL has no .. in it", _climbs_no_path),
         Rule(("spec", "url"), "a file URL has no .. in it", _climbs_no_path),
         Rule(("spec", "checksumFrom", "url"), "a file URL has no .. in it", _climbs_no_path),
         Rule(("spec", "checksumFrom", "signature", "url"), "a file URL has no .. in it", _climbs_no_path),
@@ -128,14 +143,25 @@ def problems(kind: Kind, document: Document, old: Document | None = None) -> lis
     """Return the rules that a valid, defaulted document breaks; with `old`, also those that the change breaks."""
     found = []
     for rule in RULES[kind]:
-        value = _value_at(document, rule.at)
-        if value is not _ABSENT and not rule.holds(value):
-            found.append(Problem.at(rule.at + rule.field, rule.message))
+        for at, value in _values_at(document, rule.at):
+            if value is not _ABSENT and not rule.holds(value):
+                found.append(Problem.at(at + rule.field, rule.message))
     for change in CHANGE_RULES[kind] if old is not None else ():
         value, before = _value_at(document, change.at), _value_at(old, change.at)
         if value is not _ABSENT and before is not _ABSENT and not change.holds(value, before):
             found.append(Problem.at(change.at + change.field, change.message))
     return found
+
+
+def _values_at(document: object, steps: Steps) -> Iterator[tuple[Steps, object]]:
+    """Yield the value at a path, or each item of the list there."""
+    *before, last = steps
+    if not str(last).endswith("[]"):
+        yield steps, _value_at(document, steps)
+        return
+    at = (*before, str(last).removesuffix("[]"))
+    items = _value_at(document, at)
+    yield from (((*at, index), item) for index, item in enumerate(items if isinstance(items, list) else ()))
 
 
 def _value_at(document: object, steps: Steps) -> object:

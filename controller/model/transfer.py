@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from controller.model.backup_storage import BackupStorageSpec
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Content, Format, Timeouts
-from controller.model.origin import Origin
+from controller.model.origin import Origin, Skipped
 from controller.model.origin import Validator as Validator  # noqa: PLC0414  part of the plain data of a transfer
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
@@ -24,6 +24,8 @@ class ResumeRecord:
     """How many leading bytes of the partial are surely on disk."""
     witness: str | None = None
     """By what the url was known of which all of them came (as Provenance.source); None: of several, or not noted."""
+    url_id: str = ""
+    """Names the url that they came from; empty: not noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class TransferRequest:
     known: tuple[Content, ...] = ()
     secret_ref: str | None = None
     """Name of a Secret of the namespace. Its values are never part of a request."""
+    mirrors: tuple[SourceUrl, ...] = ()
+    """Asked in turn where `url` does not give the bytes that a digest pins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +158,17 @@ class Placed:
     proof: str | None = None
     length: int | None = None
     """Bytes as downloaded; None where nothing was."""
+    mirror: str | None = None
+    """The mirror that was asked, redacted; None: `url` itself was."""
+    skipped: tuple[Skipped, ...] = ()
+    """Those that were asked before in vain."""
 
     @property
     def origin(self) -> Origin | None:
         """What the source said of the version that was placed; None where it was not asked for the bytes."""
-        return Origin(self.served_by, self.validator, self.length) if self.served_by else None
+        if not self.served_by:
+            return None
+        return Origin(self.served_by, self.validator, self.length, self.mirror, self.skipped)
 
 
 @dataclass(frozen=True, slots=True)

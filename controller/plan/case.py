@@ -129,6 +129,7 @@ class Case:
             expected_content=expected,
             checksum_from=spec.checksum_from if expected is None else None,
             secret_ref=spec.secret_ref,
+            mirrors=spec.mirrors if origin is None else (),
             known=self._known() if expected is None and spec.checksum_from is not None else (),
         )
 

@@ -145,10 +145,16 @@ def _serve(case: Case, wanted: Revision, spread: Spread) -> Plan:
         finding = Finding(reason, message, reconciling=Reason.PROGRESSING)
     else:
         places = ", ".join(storage.name for storage in spread.present)
-        finding = Finding(Reason.SUCCEEDED, f"stored and verified on {places}", ready=True)
+        finding = Finding(Reason.SUCCEEDED, f"stored and verified on {places}{_other_bytes(wanted)}", ready=True)
     return case.ending(
         finding, current=current, history=history, effects=spread.renewals, after=after, requeue=case.resync
     )
+
+
+def _other_bytes(wanted: Revision) -> str:
+    """Name the sources that had something else under the same name: somebody should look at them."""
+    skipped = wanted.origin.skipped if wanted.origin is not None else ()
+    return "".join(f"; {one.url} was skipped: {one.message}" for one in skipped if one.reason in source.OTHER_BYTES)
 
 
 def _history(case: Case, wanted: Revision) -> tuple[Revision, ...]:

@@ -9,6 +9,9 @@ from controller.model.resource import BackupStorage, Image, Key
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 
+OTHER_BYTES = (Reason.CHECKSUM_MISMATCH, Reason.SOURCE_CHANGED, Reason.FORMAT_REJECTED, Reason.TOO_LARGE)
+"""A source has something, but not the image."""
+
 
 def fingerprint(*parts: str) -> str:
     """Return 32 hex digits that name the parts; length-prefixed, so that no two lists collide."""
@@ -89,6 +92,7 @@ def transfer_key(namespace: str, spec: ImageSpec, max_size_bytes: int, pinned: D
         str(spec.checksum or ""),
         *_list_parts(spec.checksum_from),
         *(() if spec.secret_ref is None else ("secretRef", spec.secret_ref)),
+        *(part for mirror in spec.mirrors for part in ("mirror", mirror.text)),
         spec.format or "",
         str(spec.media_type is MediaType.ISO),
         str(max_size_bytes),

@@ -129,6 +129,23 @@ def test_nothing_left_to_fetch_is_a_complete_empty_rest(origin: Origin) -> None:
     assert body.complete
 
 
+def test_the_rest_of_any_version_of_one_length_can_be_had(origin: Origin) -> None:
+    """For whoever proves the whole by its digest; no validator is named."""
+    origin.put(DATA)
+    body = origin.source.open(asking(origin.url, resume_from=4096, whole_bytes=len(DATA)), NEVER)
+    assert (body.offset, body.total_bytes) == (4096, len(DATA))
+    assert drain(body) == DATA[4096:]
+    assert body.complete
+
+
+def test_a_version_of_another_length_starts_over(origin: Origin) -> None:
+    origin.put(DATA)
+    for other in (len(DATA) + 1, len(DATA) - 1):
+        body = origin.source.open(asking(origin.url, resume_from=4096, whole_bytes=other), NEVER)
+        assert body.offset == 0
+        assert drain(body) == DATA
+
+
 def test_a_changed_source_starts_over(origin: Origin) -> None:
     origin.put(DATA)
     first = origin.source.open(asking(origin.url), NEVER)

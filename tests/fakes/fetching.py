@@ -32,6 +32,7 @@ def asking(
     *,
     resume_from: int = 0,
     etag: str | None = None,
+    whole_bytes: int | None = None,
     max_bytes: int | None = None,
     stall_s: float = 10,
     connect_s: float = 10,
@@ -42,6 +43,7 @@ def asking(
         timeouts=Timeouts(connect=timedelta(seconds=connect_s), stall=timedelta(seconds=stall_s)),
         resume_from=resume_from,
         validator=None if etag is None else Validator(etag),
+        whole_bytes=whole_bytes,
         max_bytes=max_bytes,
     )
 

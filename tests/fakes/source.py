@@ -23,6 +23,8 @@ class FakeSource:
     held: dict[str, Held] = field(default_factory=dict)
     refuse: list[errors.GoldmasterError] = field(default_factory=list)
     """Raised by the next opens, one each."""
+    refuse_at: dict[str, errors.GoldmasterError] = field(default_factory=dict)
+    """Raised by each open of that URL."""
     break_at: list[int] = field(default_factory=list)
     """Source positions where a connection breaks, each used up by the first body that reaches it."""
     sized: bool = True
@@ -45,6 +47,8 @@ class FakeSource:
         self.asked.append(request)
         if self.refuse:
             raise self.refuse.pop(0)
+        if request.url.text in self.refuse_at:
+            raise self.refuse_at[request.url.text]
         held = self.held.get(request.url.text)
         if held is None:
             raise errors.SourceNotFound(f"{request.url.redacted}: nothing there")
@@ -52,6 +56,8 @@ class FakeSource:
             raise errors.TooLarge(f"the source has {len(held.data)} bytes, maxSize allows {request.max_bytes}")
         validator = Validator(held.etag)
         same = request.validator is not None and validator.strong and request.validator.etag == held.etag
+        if request.whole_bytes is not None:
+            same = self.sized and request.whole_bytes == len(held.data)
         offset = request.resume_from if same and self.ranges and request.resume_from <= len(held.data) else 0
         self.open_bodies += 1
         return FakeBody(self, request, held.data, offset, validator, stop)

@@ -19,6 +19,7 @@ class Served:
     """By path; the ETag is the path and `version`."""
     version: int = 1
     bytes_per_s: float = 0
+    sent_bytes: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
 
     def url(self, path: str) -> str:
@@ -36,7 +37,7 @@ def serving() -> Iterator[Served]:
             data = served.files[self.path]
             etag = f'"{self.path}-{served.version}"'
             asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(asked[1]) if asked and self.headers.get("If-Range") == etag else 0
+            start = int(asked[1]) if asked and self.headers.get("If-Range", etag) == etag else 0
             self.send_response(206 if start else 200)
             self.send_header("ETag", etag)
             self.send_header("Content-Length", str(len(data) - start))
@@ -51,6 +52,7 @@ def serving() -> Iterator[Served]:
         def _send(self, data: memoryview) -> None:
             for at in range(0, len(data), PIECE):
                 self.wfile.write(data[at : at + PIECE])
+                served.sent_bytes += len(data[at : at + PIECE])
                 if served.bytes_per_s and served.closing.wait(PIECE / served.bytes_per_s):
                     return
 

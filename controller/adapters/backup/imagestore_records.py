@@ -167,6 +167,7 @@ def resume_bytes(record: ResumeRecord) -> bytes:
         "totalBytes": record.total_bytes,
         "durableBytes": record.durable_bytes,
         "witness": record.witness,
+        "urlId": record.url_id,
     })  # fmt: skip
 
 
@@ -182,6 +183,7 @@ def read_resume(text: bytes) -> ResumeRecord | None:
                 total_bytes=None if total is None else _count(total),
                 durable_bytes=_count(data["durableBytes"]),
                 witness=_optional_text(data.get("witness")),
+                url_id=_text(data.get("urlId", "")),
             )
     except _Damaged:
         return None

@@ -113,6 +113,8 @@ class FileSource:
         validator = self._validator(found)
         wanted = request.validator
         resumable = wanted is not None and wanted.strong and wanted.etag == validator.etag
+        if request.whole_bytes is not None:
+            resumable = request.whole_bytes == found.st_size
         offset = request.resume_from if resumable and request.resume_from <= found.st_size else 0
         os.posix_fadvise(fd, offset, 0, os.POSIX_FADV_SEQUENTIAL)
         return FileBody(fd, found, offset, validator, request.url, stop)

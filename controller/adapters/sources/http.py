@@ -48,11 +48,12 @@ class HttpSource:
 
     def open(self, request: FetchRequest, stop: StopToken) -> HttpBody:
         """Ask for the bytes. See `ports.Source`."""
-        if request.resume_from > 0 and request.validator is not None and request.validator.strong:
+        named = request.validator is not None and request.validator.strong
+        if request.resume_from > 0 and (named or request.whole_bytes is not None):
             body = self._fetch(request, stop)
             if body is not None:
                 return body
-        body = self._fetch(replace(request, resume_from=0, validator=None), stop)
+        body = self._fetch(replace(request, resume_from=0, validator=None, whole_bytes=None), stop)
         if body is None:
             raise AssertionError("only a resume can be refused")
         return body
@@ -174,9 +175,10 @@ def _headers(url: SourceUrl, request: FetchRequest) -> dict[str, str]:
         "Accept-Encoding": "identity",
         "Connection": "close",
     }
-    if request.resume_from > 0 and request.validator is not None and request.validator.etag is not None:
+    if request.resume_from > 0:
         headers["Range"] = f"bytes={request.resume_from}-"
-        headers["If-Range"] = request.validator.etag
+        if request.whole_bytes is None and request.validator is not None and request.validator.etag is not None:
+            headers["If-Range"] = request.validator.etag
     return headers
 
 
@@ -189,10 +191,13 @@ def _told(url: SourceUrl, request: FetchRequest) -> Credentials | None:
 def _is_the_rest(span: ContentRange, length: int | None, validator: Validator, request: FetchRequest) -> bool:
     """Whether a 206 is everything from `resume_from` on, of the version that was named (RFC 9110, 15.3.7)."""
     wanted = request.validator
+    if request.whole_bytes is not None:
+        same = span.total == request.whole_bytes
+    else:
+        same = wanted is not None and validator.etag == wanted.etag
     return (
         span.first == request.resume_from
         and span.last == span.total - 1
         and length in {None, span.last - span.first + 1}
-        and wanted is not None
-        and validator.etag == wanted.etag
+        and same
     )

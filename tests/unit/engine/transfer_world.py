@@ -56,7 +56,10 @@ class ScriptedSource:
         validator = Validator(etag=self.etag)
         if self.sized and request.max_bytes is not None and len(self.data) > request.max_bytes:
             raise errors.TooLarge("the source is larger than maxSize")
-        offset = request.resume_from if request.validator == validator and validator.strong else 0
+        same = request.validator == validator and validator.strong
+        if request.whole_bytes is not None:
+            same = self.sized and request.whole_bytes == len(self.data)
+        offset = request.resume_from if same else 0
         self.open_bodies += 1
         return ScriptedBody(self, offset, validator, stop)
 

@@ -36,7 +36,7 @@ from controller.model.image import (
     State,
     Timeouts,
 )
-from controller.model.origin import Origin, Validator
+from controller.model.origin import Origin, Skipped, Validator
 from controller.model.schema import path_text, translate
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
@@ -61,6 +61,7 @@ FULL_SPEC: dict[str, Any] = {
     "checksum": "md5:D41D8CD98F00B204E9800998ECF8427E",
     "checksumFrom": {"url": "https://h.example/SHA256SUMS", "entry": "b.qcow2", "signature": SIGNATURE},
     "secretRef": {"name": "mirror"},
+    "mirrors": ["https://m.example/a.qcow2?x=1", "/srv/a.qcow2"],
     "backupStorages": ["a", "b"],
     "suspend": True,
     "retry": {"limit": 3, "initialBackoff": "1m", "maxBackoff": "1h"},
@@ -94,6 +95,7 @@ def test_every_field_of_an_image_is_read() -> None:
             SignedBy(SourceUrl.parse("https://h.example/SHA256SUMS.gpg"), "keys"),
         ),
         secret_ref="mirror",
+        mirrors=(SourceUrl.parse("https://m.example/a.qcow2?x=1"), SourceUrl.parse("/srv/a.qcow2")),
         backup_storages=("a", "b"),
         suspend=True,
         retry=RetryPolicy(3, timedelta(minutes=1), timedelta(hours=1)),
@@ -231,11 +233,16 @@ contents = st.builds(
     format=st.sampled_from(Format),
     source_digests=source_digests,
 )
+skipped = st.builds(Skipped, url=words, reason=st.sampled_from(Reason), message=words)
 origins = st.builds(
     Origin,
     served_by=words,
     validator=st.builds(Validator, etag=st.none() | words, last_modified=st.none() | words),
     length=st.none() | sizes,
+    mirror=st.none() | words,
+    skipped=st.lists(st.builds(Skipped, url=words, reason=st.sampled_from(Reason), message=words), max_size=2).map(
+        tuple
+    ),
 )
 revisions = st.builds(
     Revision,
@@ -335,7 +342,10 @@ CONTENT = Content(
         for algorithm in (Algorithm.SHA256, Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA512)
     ),
 )
-ORIGIN = Origin("https://m.example/a", Validator('"v1"', "Mon, 23 Nov 2026 20:56:42 GMT"), 7)
+SKIPPED = Skipped("https://h.example/a", Reason.SOURCE_NOT_FOUND, "404")
+ORIGIN = Origin(
+    "https://m.example/a", Validator('"v1"', "Mon, 23 Nov 2026 20:56:42 GMT"), 7, "https://m.example/", (SKIPPED,)
+)
 READY = Condition(ConditionType.READY, False, Reason.NO_SPACE, "full", 3, NOW)
 FULL_STATUS = ImageStatus(
     uuid=UUID,

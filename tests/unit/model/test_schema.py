@@ -16,13 +16,13 @@ def messages(document: dict[str, Any]) -> dict[str, str]:
 
 
 def test_all_problems_are_reported_at_once_in_the_order_of_their_paths() -> None:
-    document = image(format="qcow", system="no", retry={"limit": -1}, mirrors=[])
+    document = image(format="qcow", system="no", retry={"limit": -1}, mirror=[])
     del document["spec"]["url"]
     document["metadata"] = {"name": "Case"}
     assert list(messages(document)) == [
         "metadata.name",
         "spec.format",
-        "spec.mirrors",
+        "spec.mirror",
         "spec.retry.limit",
         "spec.system",
         "spec.url",
@@ -32,7 +32,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_their_paths() -> None
 @pytest.mark.parametrize(
     ("spec", "path", "text"),
     [
-        ({"urll": "x"}, "spec.urll", "unknown field (did you mean url?); known: url, displayName,"),
+        ({"urll": "x"}, "spec.urll", "unknown field (did you mean url?); known: url, mirrors, displayName,"),
         ({"format": "qcow"}, "spec.format", "must be one of qcow2, raw, iso, vmdk; got 'qcow' (did you mean qcow2?)"),
         ({"format": 5}, "spec.format", "must be a string, got 5"),
         ({"system": "no"}, "spec.system", "must be true or false, got 'no'"),
