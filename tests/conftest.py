@@ -27,6 +27,7 @@ CAPABILITIES = {
     "needs_compressors": ("xz, bzip2, zstd", "apt-get install xz-utils bzip2 zstd"),
     "needs_promtool": ("promtool", "apt-get install prometheus"),
     "needs_git": ("git", "apt-get install git"),
+    "needs_lua": ("lua5.1", "apt-get install lua5.1"),
     "needs_kube": ("kube-apiserver", "make kube-assets"),
 }
 """Marker -> (command it needs, how a person gets it)."""
