@@ -163,10 +163,7 @@ class Secrets(Protocol):
         ...
 
     def version(self, namespace: str, name: str) -> str:
-        """Return a word that is another one after each change of the Secret, and that tells nothing of its values.
-
-        The empty word where there is none, or it cannot be asked now.
-        """
+        """Return a word that changes with the Secret and tells nothing of its values; empty: it cannot be asked now."""
         ...
 
 
@@ -440,6 +437,10 @@ class Resources(Protocol):
         """Return the keys of all objects of a kind. Raises StateBroken, ClusterUnavailable; never a short list."""
         ...
 
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
+        """Return the labels of a namespace, its name among them. None: they are not known; never an empty guess."""
+        ...
+
     def write_image_status(self, image: Image, status: ImageStatus) -> Image:
         """Replace the status if the object is still at `image.meta.version`; return it as it is now.
 
@@ -458,9 +459,7 @@ class Resources(Protocol):
     def hold(self, image: Image) -> Image:
         """Put our finalizer on an object, before anything is done for it; return it as it is now.
 
-        Raises:
-            Conflict: somebody wrote it in between, it is being deleted, or it is gone.
-
+        Raises Conflict where somebody wrote it in between, it is being deleted, or it is gone.
         """
         ...
 

@@ -1,6 +1,6 @@
 """Look at the world around one image. Storages that cannot be asked are `None`, never empty."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from controller import errors
@@ -26,7 +26,11 @@ def observe(image: Image, storages: Storages, transfers: Transfers, clock: Clock
     interest |= {ref.content.sha256 for _, found in opened if found for ref in found.refs}
     if image.status.current is not None:
         interest.add(image.status.current.content.sha256)
-    views = tuple(_view(storage, found, interest) for storage, found in opened)
+    namespace = image.meta.key.namespace
+    views = tuple(
+        replace(_view(storage, found, interest), permitted=storages.permits(storage.resource.spec, namespace))
+        for storage, found in opened
+    )
     return Observed(views, MappingProxyType(states), owned, _foreign(image, asked))
 
 

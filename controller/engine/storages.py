@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from controller import errors
-from controller.model.backup_storage import Capacity, StorageStatus
+from controller.model.backup_storage import BackupStorageSpec, Capacity, StorageStatus
 from controller.model.resource import BackupStorage, Key, Kind
 from controller.model.transfer import Failure
 from controller.plan import source
@@ -71,6 +71,13 @@ class Storages:
             if storage.uuid == uuid:
                 return storage
         raise errors.StorageUnavailable(f"storage {uuid} is not known any more")
+
+    def permits(self, spec: BackupStorageSpec, namespace: str) -> bool | None:
+        """Whether images of a namespace may use a storage; None: the namespace's labels are not known."""
+        if spec.namespace_selector is None:
+            return True
+        labels = self._resources.namespace_labels(namespace)
+        return None if labels is None else spec.namespace_selector.matches(labels)
 
     def load(self) -> None:
         """Open the adapter of every BackupStorage object without probing it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from controller.gitops import namespaces
 from controller.gitops.tree import Problem, Tree, Wanted
 from controller.model import git
 from controller.model.resource import Key
@@ -97,7 +98,7 @@ def decide(
 
     An object that came from a PATH which is not among `trees` stays as it is, unless its manifest has moved here.
     """
-    decision = Decision()
+    decision = Decision(problems=namespaces.conflicts(trees))
     roots = {tree.root for tree in trees}
     wanted, broken_roots = _unique(trees, decision)
     revisions = {tree.root: tree.revisions for tree in trees}

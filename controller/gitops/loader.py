@@ -86,6 +86,8 @@ class Loader:
             silent=frozenset(file.shown for file, content in contents if content.silent),
             ignored=sum(content.ignored for _, content in contents),
             blobs={file.shown: content.blob_ids for file, content in contents if content.objects},
+            namespaces=tuple(namespace for _, content in contents for namespace in content.namespaces),
+            torn=any(content.torn for _, content in contents),
         )
 
     def _content(self, file: _Found) -> FileContent | None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from controller.gitops import yaml_reader
-from controller.gitops.tree import Problem, Wanted
+from controller.gitops import namespaces, yaml_reader
+from controller.gitops.tree import Namespace, Problem, Wanted
 from controller.gitops.yaml_reader import Document, Malformed, Steps, Value
 from controller.model.admission import Admission
 from controller.model.resource import API_VERSION, GROUP, Kind
@@ -14,7 +14,7 @@ from controller.model.schema import path_text
 
 _KINDS = frozenset(kind.value for kind in Kind)
 _LISTS = frozenset(f"{kind}List" for kind in _KINDS)
-_HINTS = (b"goldmaster", *(kind.encode() for kind in sorted(_KINDS)))
+_HINTS = (b"goldmaster", b"Namespace", *(kind.encode() for kind in sorted(_KINDS)))
 """Without one of these a file says nothing to us, and is not parsed: a repository has other things too."""
 _ALIKE = 0.8
 MAX_PROBLEMS = 100
@@ -32,6 +32,9 @@ class FileContent:
     """Documents of others."""
     blob_ids: frozenset[str] = frozenset()
     """What Git calls these bytes."""
+    namespaces: tuple[Namespace, ...] = ()
+    torn: bool = False
+    """Whether it is not well-formed, and might have held Namespaces."""
 
     @property
     def silent(self) -> bool:
@@ -62,13 +65,18 @@ def _parse(file: str, text: str, admission: Admission, *, lines: bool) -> FileCo
     reading = yaml_reader.read_json if file.endswith(".json") else yaml_reader.read_yaml
     objects: list[Wanted] = []
     found: Wanted | list[Problem]
+    spaces: list[Namespace] = []
     problems: list[Problem] = []
-    ignored = 0
+    ignored, torn = 0, False
     try:
         for document in reading(text, lines=lines):
             seen: set[int] = set()
             for steps, value in _objects(document.value, ()):
-                if not _ours(value):
+                if namespaces.is_one(value):
+                    space = namespaces.read(file, document.line_of(steps), value)
+                    found = [space] if isinstance(space, Problem) else []
+                    spaces += [] if isinstance(space, Problem) else [space]
+                elif not _ours(value):
                     ignored += 1
                     found = _nearly_ours(file, document, steps, value)
                 elif id(value) in seen:  # aliases of one object cost a few bytes each
@@ -84,11 +92,12 @@ def _parse(file: str, text: str, admission: Admission, *, lines: bool) -> FileCo
                     problems.extend(found)
                 if len(problems) > most:
                     last = Problem(file, problems[most - 1].line, "", "and more problems: the rest is not listed")
-                    return FileContent(tuple(objects), (*problems[: most - 1], last), ignored)
+                    return FileContent(tuple(objects), (*problems[: most - 1], last), ignored, namespaces=tuple(spaces))
     except Malformed as exc:
         if GROUP in text:  # others' templates need not be YAML
             problems.append(Problem(file, exc.line, "", str(exc)))
-    return FileContent(tuple(objects), tuple(problems), ignored)
+        torn = "Namespace" in text
+    return FileContent(tuple(objects), tuple(problems), ignored, namespaces=tuple(spaces), torn=torn)
 
 
 def _objects(value: Value, steps: Steps) -> Iterator[tuple[Steps, Value]]:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from controller import errors
 from controller.gitops import desired, rows, tree
+from controller.gitops.namespaces import Namespaces
 from controller.gitops.state_file import StateFile
 from controller.model import conditions, manifest, rules
 from controller.model.backup_storage import BackupStorageStatus
@@ -23,6 +24,7 @@ from controller.model.conditions import ConditionType
 from controller.model.fields import format_time, parse_time
 from controller.model.image import ImageStatus
 from controller.model.resource import REQUESTED_AT, BackupStorage, Image, Key, Kind, Meta
+from controller.model.selector import namespace_labels
 from controller.model.stored import Stored, Verb
 from controller.plan import source
 from controller.ports import Clock
@@ -80,13 +82,16 @@ class Applied:
     renamed: tuple[Key, ...] = ()
     """Those that only come from another commit now."""
     held_back: tuple[desired.HeldBack, ...] = ()
+    relabelled: tuple[Key, ...] = ()
+    """Images whose namespace has other labels now: they may use other storages."""
     problems: tuple[tree.Problem, ...] = ()
     """Those that only a comparison finds; the trees carry their own."""
 
     @property
     def keys(self) -> tuple[Key, ...]:
         """Everything that changed."""
-        return self.created + self.updated + self.deleted + self.renamed
+        changed = self.created + self.updated + self.deleted + self.renamed + self.relabelled
+        return tuple(dict.fromkeys(changed))
 
 
 class State:
@@ -97,6 +102,7 @@ class State:
         self._clock = clock
         with file.reading() as connection:
             row = connection.execute("SELECT value FROM meta WHERE name = 'instance_id'").fetchone()
+            self._namespaces = Namespaces.load(connection)
         self.instance_id = uuid.UUID(row["value"])
         """Random, made with the state: objects without spec.uuid derive theirs from it."""
 
@@ -143,6 +149,10 @@ class State:
             found = connection.execute(_KEYS, (kind.value,)).fetchall()
         return [rows.key(row) for row in found]
 
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        """Return the labels of a namespace; always known, as a namespace needs no manifest."""
+        return namespace_labels(namespace, self._namespaces.labels(namespace))
+
     def write_image_status(self, image: Image, status: ImageStatus) -> Image:
         """Replace the status if the object is still at `image.meta.version`. Raises Conflict."""
         meta = self._write_status(image.meta, manifest.image_status_to_dict(status))
@@ -185,14 +195,25 @@ class State:
                 gone = Counter(known[key].root for key in decision.deletions)
                 recent += [(root, now, count) for root, count in gone.items()]
                 connection.execute(_REMEMBER, (_RECENT, json.dumps(recent)))
+            relabelled = self._relabel(connection, trees)
         return Applied(
             created=tuple(upsert.wanted.key for upsert in decision.upserts if upsert.new),
             updated=tuple(upsert.wanted.key for upsert in decision.upserts if upsert.touched and not upsert.new),
             deleted=tuple(decision.deletions),
             renamed=tuple(upsert.wanted.key for upsert in decision.upserts if upsert.renamed and not upsert.touched),
             held_back=tuple(decision.held_back),
+            relabelled=tuple(key for key in known if key.kind is Kind.IMAGE and key.namespace in relabelled),
             problems=tuple(decision.problems),
         )
+
+    def _relabel(self, connection: Connection, trees: Sequence[tree.Tree]) -> frozenset[str]:
+        """Take the labels of the trees' namespaces; return which of them changed."""
+        before = self._namespaces
+        after = before.after(trees)
+        if changed := after.changed(before):
+            after.save(connection)
+        self._namespaces = after
+        return changed
 
     def _upsert(self, connection: Connection, upsert: desired.Upsert, now: str) -> None:
         wanted = upsert.wanted

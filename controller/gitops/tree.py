@@ -63,6 +63,16 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Namespace:
+    """What a Namespace manifest says that matters here."""
+
+    name: str
+    labels: Mapping[str, str]
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tree:
     """All manifests below one PATH. `root` names the PATH: what once came from it and is gone is a deletion."""
 
@@ -79,3 +89,7 @@ class Tree:
     """What Git calls the bytes that were read of each file with objects, see `model.git.blob_ids`."""
     revisions: Mapping[str, str] = field(default_factory=dict)
     """The commit that each file with objects comes from; empty where they come from no repository."""
+    namespaces: tuple[Namespace, ...] = ()
+    """Somebody else's too; their labels say who may use which storage."""
+    torn: bool = False
+    """Whether a file of others is not well-formed, so that a Namespace may be missing."""

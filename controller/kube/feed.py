@@ -19,6 +19,7 @@ import structlog
 from controller import logs
 from controller.kube.access import Access
 from controller.kube.exec_plugin import Login
+from controller.kube.namespaces import PLURAL as NAMESPACES
 from controller.model.resource import GROUP, VERSION, Kind
 from controller.ports import Clock
 
@@ -26,6 +27,9 @@ log = structlog.get_logger()
 
 Deliver = Callable[[Kind, str | None, dict[str, Any]], None]
 """(kind, None for an object of a list, else ADDED, MODIFIED or DELETED, the object). Must be quick and never raise."""
+
+Tell = Callable[[str | None, dict[str, Any]], None]
+"""The same of a namespace."""
 
 SERVER_TIMEOUT_S = 290
 """A whole number: kopf takes 290.0 too and sends it so, which an API server refuses, and kopf ends."""
@@ -51,7 +55,21 @@ class Backoffs:
 class Feed:
     """Runs kopf until closed, however often it ends. All methods may be called from any thread."""
 
-    def __init__(self, access: Access, deliver: Deliver, clock: Clock) -> None:
+    def __init__(
+        self,
+        access: Access,
+        deliver: Deliver,
+        clock: Clock,
+        namespaces: Tell,
+        readable: Callable[[], bool],
+    ) -> None:
+        """`namespaces` is told of namespaces as `deliver` of objects; asked at each start whether they are `readable`.
+
+        A list that is forbidden ends kopf, and with it the other watches.
+        """
+        self._namespaces = namespaces
+        self._readable = readable
+        self._watched: tuple[str, ...] = ()
         self._access = access
         self._deliver = deliver
         self._clock = clock
@@ -90,7 +108,7 @@ class Feed:
             names = [task.get_name() for task in asyncio.all_tasks(loop)]
         except RuntimeError:
             return True  # the set changed under our eyes: somebody is alive
-        return all(any(name.startswith(f"watcher for {kind.plural}.") for name in names) for kind in Kind)
+        return all(any(name.startswith(f"watcher for {plural}.") for name in names) for plural in self._watched)
 
     def _ask_to_stop(self) -> None:
         with self._lock:
@@ -139,7 +157,16 @@ class Feed:
 
         for kind in Kind:
             self._register(registry, kind)
+        self._watched = tuple(kind.plural for kind in Kind)
+        if self._readable():
+            self._register_namespaces(registry)
+            self._watched += (NAMESPACES,)
         return registry
+
+    def _register_namespaces(self, registry: kopf.OperatorRegistry) -> None:
+        @kopf.on.event("v1", NAMESPACES, registry=registry, id=f"feed-{NAMESPACES}")
+        async def feed(event: kopf.RawEvent, **_: object) -> None:
+            self._namespaces(event["type"], dict(event["object"]))
 
     def _register(self, registry: kopf.OperatorRegistry, kind: Kind) -> None:
         @kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id=f"feed-{kind.plural}")

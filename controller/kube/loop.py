@@ -16,7 +16,8 @@ from controller.engine.engine import Engine
 from controller.kube import objects
 from controller.kube.cache import Cache
 from controller.kube.client import Client
-from controller.kube.feed import Deliver, Feed
+from controller.kube.feed import Deliver, Feed, Tell
+from controller.kube.namespaces import Namespaces
 from controller.kube.objects import AnyResource
 from controller.kube.resync import resync
 from controller.kube.status_store import KubeResources
@@ -36,6 +37,10 @@ DELIVERY_S = 15.0
 """How long the watch may take to report what a list has shown already; after that it is dead."""
 UNWATCHED_S = 30.0
 """How long there may be no watch before kopf is started anew."""
+
+
+Watch = Callable[[Deliver, Tell, Callable[[], bool]], Feed]
+"""Makes the feed of a term: of our objects, of namespaces, and of those only while they may be read."""
 
 
 class Running(Protocol):
@@ -109,7 +114,7 @@ class Operator:
         clock: Clock,
         leadership: Leadership,
         on_status: Callable[[AnyResource, AnyResource], None] = lambda _before, _after: None,
-        watch: Callable[[Deliver], Feed] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._client = client
         self._build = build
@@ -117,7 +122,7 @@ class Operator:
         self._clock = clock
         self._leadership = leadership
         self._on_status = on_status
-        self._watch = watch or (lambda deliver: Feed(client.access, deliver, clock))
+        self._watch = watch or (lambda deliver, tell, readable: Feed(client.access, deliver, clock, tell, readable))
         self.health = Health()
 
     def run(self, stop: threading.Event) -> None:
@@ -155,7 +160,8 @@ class _Term:
         self._health = health
         self._cache = Cache()
         self._unreadable = Unreadable(self._cache, clock)
-        self._resources = KubeResources(client, self._cache, on_status, self._gone, self._look)
+        self._namespaces = Namespaces()
+        self._resources = KubeResources(client, self._cache, on_status, self._gone, self._look, self._namespaces)
         self._engine: Engine | None = None
         self._delivered = dict.fromkeys(Kind, 0)
         self._owed: dict[Kind, int] = {}
@@ -166,7 +172,7 @@ class _Term:
     def serve(
         self,
         build: Callable[[Resources], Running],
-        watch: Callable[[Deliver], Feed],
+        watch: Watch,
         over: Callable[[], bool],
         pause: threading.Event,
     ) -> None:
@@ -178,7 +184,7 @@ class _Term:
         running = build(self._resources)
         self._engine = running.engine
         self._health.resources, self._health.engine = self._resources, running.engine
-        feed = watch(self._deliver)
+        feed = watch(self._deliver, self._deliver_namespace, lambda: self._namespaces.readable)
         try:
             feed.start()
             running.engine.start()
@@ -188,7 +194,7 @@ class _Term:
             running.close()
 
     def _keep(self, feed: Feed, over: Callable[[], bool], pause: threading.Event) -> None:
-        starts, watched_at = 0, self._clock.monotonic()
+        starts, watched_at, readable = 0, self._clock.monotonic(), self._namespaces.readable
         while not over():
             now = self._clock.monotonic()
             if feed.starts != starts:
@@ -202,6 +208,9 @@ class _Term:
                 watched_at = now
             if now >= self._due:
                 self._resync()
+            if self._namespaces.readable != readable:  # our rights were changed: watch what we may
+                readable = self._namespaces.readable
+                feed.restart()
             if self._owed and now >= self._owed_at:
                 self._collect(feed)
             self._unreadable.tell(self._resources)
@@ -219,6 +228,7 @@ class _Term:
         """List everything; return whether it worked. Sets when the next one is due."""
         now = self._clock.monotonic()
         try:
+            relabelled = self._namespaces.resync(self._client)
             found = resync(self._client, self._cache)
         except errors.TransientError as exc:
             log.warning("kube.resync_failed", message=str(exc))
@@ -239,6 +249,7 @@ class _Term:
             self._owed_at = now + DELIVERY_S
         for key in keys:
             self._look(key)
+        self._look_into(relabelled)
         return True
 
     def _deliver(self, kind: Kind, change: str | None, document: dict[str, Any]) -> None:
@@ -251,6 +262,14 @@ class _Term:
             news = self._cache.accept(entry)
         if news:
             self._look(entry.key)
+
+    def _deliver_namespace(self, change: str | None, document: dict[str, Any]) -> None:
+        """Take an event of the watch on namespaces: other labels may open or close storages to the images there."""
+        self._look_into(self._namespaces.learn(change, document))
+
+    def _look_into(self, namespaces: frozenset[str]) -> None:
+        if namespaces and self._engine is not None:
+            self._engine.enqueue(key for key in self._cache.keys(Kind.IMAGE) if key.namespace in namespaces)
 
     def _look(self, key: Key) -> None:
         entry = self._cache.get(key)

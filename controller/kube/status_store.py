@@ -4,7 +4,7 @@ What a write is answered goes into the cache at once, so that the next pass sees
 news. Only the status subresource and our finalizer are ever written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import structlog
@@ -13,6 +13,7 @@ from controller import errors
 from controller.kube import objects
 from controller.kube.cache import Cache
 from controller.kube.client import Client, Gone
+from controller.kube.namespaces import Namespaces
 from controller.kube.objects import AnyResource, Entry
 from controller.model.backup_storage import BackupStorageStatus
 from controller.model.image import ImageStatus
@@ -38,12 +39,14 @@ class KubeResources:
         on_status: Callable[[AnyResource, AnyResource], None] = lambda _before, _after: None,
         on_gone: Callable[[Key], None] = lambda _key: None,
         on_news: Callable[[Key], None] = lambda _key: None,
+        namespaces: Namespaces | None = None,
     ) -> None:
         self._client = client
         self._cache = cache
         self._on_status = on_status
         self._on_gone = on_gone
         self._on_news = on_news
+        self._namespaces = namespaces or Namespaces()
 
     def image(self, key: Key) -> Image | None:
         """Return the object, None where it is gone; also None while its spec cannot be read, until it is deleted."""
@@ -62,6 +65,10 @@ class KubeResources:
     def keys(self, kind: Kind) -> list[Key]:
         """Return the keys of all objects of a kind, as of the last list and everything the watch told since."""
         return self._cache.keys(kind)
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
+        """Return the labels of a namespace, None where they are not known."""
+        return self._namespaces.labels(namespace)
 
     def write_image_status(self, image: Image, status: ImageStatus) -> Image:
         """Replace the status if the object is still at `image.meta.version`. Raises Conflict, ClusterUnavailable."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from controller.model.conditions import Condition
 from controller.model.image import State
+from controller.model.selector import LabelSelector
 
 
 class StorageType(StrEnum):
@@ -37,6 +38,8 @@ class BackupStorageSpec:
     image_store: ImageStoreSpec
     state: State = State.ENABLED
     reserved_capacity_bytes: int = 2**30
+    namespace_selector: LabelSelector | None = None
+    """Whose Images may use it, by the labels of their namespaces. None: everybody's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ Check = Callable[[object], bool]
 _SCALARS: dict[str, type] = {"string": str, "integer": int, "boolean": bool}
 _KNOWN = {
     "type", "description", "properties", "required", "additionalProperties", "propertyNames", "items", "maxItems",
+    "maxProperties",
     "uniqueItems", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "anyOf",
 }  # fmt: skip
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
@@ -112,9 +113,10 @@ def _object(schema: Mapping[str, Any]) -> Check:
     name_fits = compile_check(schema["propertyNames"]) if "propertyNames" in schema else None
     more = schema.get("additionalProperties", True)
     other: Check = compile_check(more) if isinstance(more, Mapping) else lambda _: bool(more)
+    most = schema.get("maxProperties")
 
     def fits(value: object) -> bool:
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or (most is not None and len(value) > most):
             return False
         for name in required:
             if name not in value:

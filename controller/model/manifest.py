@@ -45,6 +45,7 @@ from controller.model.image import (
 from controller.model.origin_document import origin_to_dict, read_origin
 from controller.model.resource import API_VERSION, Key, Kind
 from controller.model.schema import Document
+from controller.model.selector import LabelSelector, Requirement, SelectorOperator
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 
@@ -193,10 +194,25 @@ def parse_storage_spec(value: object) -> BackupStorageSpec:
         image_store=ImageStoreSpec(path=block.need("path", block.text("path"))),
         state=fields.choice("state", State) or State.ENABLED,
         reserved_capacity_bytes=2**30 if reserved is None else reserved,
+        namespace_selector=_selector(fields.child("namespaceSelector")),
     )
     block.reject_unknown()
     fields.reject_unknown()
     return spec
+
+
+def _selector(fields: Fields | None) -> LabelSelector | None:
+    if fields is None:
+        return None
+    labels = tuple(sorted(fields.mapping("matchLabels").items()))
+    requirements = []
+    for entry in fields.children("matchExpressions"):
+        key = entry.need("key", entry.text("key"))
+        operator = entry.need("operator", entry.choice("operator", SelectorOperator))
+        requirements.append(Requirement(key, operator, entry.texts("values")))
+        entry.reject_unknown()
+    fields.reject_unknown()
+    return LabelSelector(labels, tuple(requirements))
 
 
 # --- the status of an Image -------------------------------------------------------------------------------------------

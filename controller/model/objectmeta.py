@@ -16,6 +16,20 @@ _KEY = {
     "description": "an optional DNS prefix and a slash, then up to 63 letters, digits, dashes, underscores and dots.",
 }
 _ANY: dict[str, Any] = {}
+NAMESPACE_NAME: dict[str, Any] = {
+    "type": "string",
+    "pattern": f"^({_DNS_LABEL})?$",
+    "description": "a DNS label: up to 63 lower-case letters, digits and dashes.",
+}
+LABELS: dict[str, Any] = {
+    "type": "object",
+    "propertyNames": _KEY,
+    "additionalProperties": {
+        "type": "string",
+        "pattern": f"^({_LABEL})?$",
+        "description": "up to 63 letters, digits, dashes, underscores and dots.",
+    },
+}
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -31,20 +45,8 @@ SCHEMA: dict[str, Any] = {
             "description": "a DNS subdomain: up to 253 lower-case letters, digits, dashes and dots, each part beginning"
             " and ending with a letter or digit.",
         },
-        "namespace": {
-            "type": "string",
-            "pattern": f"^({_DNS_LABEL})?$",
-            "description": "a DNS label: up to 63 lower-case letters, digits and dashes.",
-        },
-        "labels": {
-            "type": "object",
-            "propertyNames": _KEY,
-            "additionalProperties": {
-                "type": "string",
-                "pattern": f"^({_LABEL})?$",
-                "description": "up to 63 letters, digits, dashes, underscores and dots.",
-            },
-        },
+        "namespace": NAMESPACE_NAME,
+        "labels": LABELS,
         "annotations": {"type": "object", "propertyNames": _KEY, "additionalProperties": {"type": "string"}},
         "finalizers": {"type": "array", "items": {"type": "string"}},
         "ownerReferences": {"type": "array"},

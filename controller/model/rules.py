@@ -64,6 +64,10 @@ def _plain_segments(path: str) -> bool:
     return "/../" not in f"{path}/" and "/./" not in f"{path}/" and "//" not in path
 
 
+def _values_where_they_belong(requirements: list[dict[str, Any]]) -> bool:
+    return all((one["operator"] in {"In", "NotIn"}) == bool(one.get("values")) for one in requirements)
+
+
 RULES: dict[Kind, tuple[Rule, ...]] = {
     Kind.IMAGE: (
         Rule(
@@ -117,6 +121,16 @@ RULES: dict[Kind, tuple[Rule, ...]] = {
             ("imageStore",),
         ),
         Rule(("spec", "imageStore", "path"), 'must not hold empty, "." or ".." segments', _plain_segments),
+        Rule(
+            ("spec", "namespaceSelector", "matchLabels"),
+            "a label's key has at most 317 characters",
+            lambda labels: all(len(key) <= 317 for key in labels),
+        ),
+        Rule(
+            ("spec", "namespaceSelector", "matchExpressions"),
+            "values are given with In and NotIn, and with no other operator",
+            _values_where_they_belong,
+        ),
     ),
 }
 """What must hold of a document."""

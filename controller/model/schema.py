@@ -112,8 +112,8 @@ class Schema:
 def _defaulted(value: object, schema: Document) -> object:
     """Copy a value, applying defaults where a field is absent or null, as structural defaulting does."""
     if isinstance(value, dict):
-        known = schema.get("properties", {})
-        copy = {name: item for name, item in value.items() if item is not None or name not in known}
+        known, others = schema.get("properties", {}), schema.get("additionalProperties")
+        copy = {name: item for name, item in value.items() if item is not None or not (others or name in known)}
         for name, child in known.items():
             if name not in copy and "default" in child:
                 copy[name] = child["default"]
@@ -142,6 +142,8 @@ def translate(structural: Document) -> dict[str, Any]:
     if "properties" in schema:
         schema["properties"] = {name: translate(child) for name, child in schema["properties"].items()}
         schema["additionalProperties"] = False
+    elif isinstance(schema.get("additionalProperties"), Mapping):
+        schema["additionalProperties"] = translate(schema["additionalProperties"])
     if "items" in schema:
         schema["items"] = translate(schema["items"])
     return schema
@@ -250,7 +252,7 @@ def _message(error: "ValidationError") -> str:
             return f"must be at least {limit}, got {value}"
         case "maximum":
             return f"must be at most {limit}, got {value}"
-        case "maxItems":
+        case "maxItems" | "maxProperties":
             return f"must have at most {limit} entries, got {len(value)}"
         case "uniqueItems":
             return f"{_shown(_twice(value))} stands there twice"

@@ -44,7 +44,7 @@ def _import(case: Case) -> Plan:
     """Nothing that satisfies the spec is known: fetch it."""
     if case.suspended:
         return case.suspended_plan()
-    ready = [storage for storage in case.choice.targets if storage.reachable and storage.enabled]
+    ready = [storage for storage in case.choice.targets if storage.reachable and storage.takes]
     request = case.request(case.key(), tuple(storage.target for storage in ready))
     match case.observed.transfers.get(request.key):
         case Broken() as state:

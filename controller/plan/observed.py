@@ -25,6 +25,8 @@ class StorageView:
     """Available bytes less reservedCapacity."""
     default: bool = False
     deleting: bool = False
+    permitted: bool | None = True
+    """Whether its namespaceSelector selects the image's namespace; None: the namespace's labels are not known."""
     refs: tuple[StoredRef, ...] | None = None
     """This image's claims on it; None: could not ask."""
     trash: TrashRecord | None = None
@@ -41,6 +43,11 @@ class StorageView:
     def enabled(self) -> bool:
         """Whether bits may be put in and deleted."""
         return self.spec.state is State.ENABLED
+
+    @property
+    def takes(self) -> bool:
+        """Whether bits of this image may be put in."""
+        return self.enabled and self.permitted is True
 
     @property
     def target(self) -> TransferTarget:

@@ -12,6 +12,7 @@ from controller.plan.case import Case, revision_of
 from controller.plan.effects import Effect, Link, Plan, ReleaseTransfer, Unlink
 from controller.plan.observed import StorageView
 from controller.plan.status import Finding
+from controller.plan.storages import NOT_FOR_US, UNKNOWN_LABELS
 from controller.reasons import Reason
 
 
@@ -66,7 +67,8 @@ class Spread:
 
     present: tuple[StorageView, ...]
     unreachable: tuple[StorageView, ...]
-    disabled: tuple[StorageView, ...]
+    closed: tuple[StorageView, ...]
+    """Those that lack it and may take nothing now: Disabled, or not for the image's namespace."""
     missing: tuple[StorageView, ...]
     links: tuple[Link, ...]
     """Claims that can be made at once: the bytes are there."""
@@ -76,7 +78,7 @@ class Spread:
     @classmethod
     def of(cls, case: Case, wanted: Revision) -> "Spread":
         """Sort the targets."""
-        present, unreachable, disabled, missing = [], [], [], []
+        present, unreachable, closed, missing = [], [], [], []
         links, renewals = [], []
         sha256 = wanted.content.sha256
         for storage in case.choice.targets:
@@ -84,10 +86,10 @@ class Spread:
             there = claim is not None and claim.intact
             if not storage.reachable:
                 unreachable.append(storage)
-            elif there and (not storage.enabled or _same_claim(case, claim, wanted)):
+            elif there and (not storage.takes or _same_claim(case, claim, wanted)):
                 present.append(storage)
-            elif not storage.enabled:
-                disabled.append(storage)
+            elif not storage.takes:
+                closed.append(storage)
             elif there:
                 present.append(storage)
                 renewals.append(Link(storage.uuid, _claim(case, wanted)))
@@ -95,7 +97,7 @@ class Spread:
                 links.append(Link(storage.uuid, _claim(case, wanted)))
             else:
                 missing.append(storage)
-        return cls(tuple(present), tuple(unreachable), tuple(disabled), tuple(missing), tuple(links), tuple(renewals))
+        return cls(tuple(present), tuple(unreachable), tuple(closed), tuple(missing), tuple(links), tuple(renewals))
 
 
 def _same_claim(case: Case, claim: StoredRef | None, wanted: Revision) -> bool:
@@ -126,8 +128,8 @@ def settle(case: Case, wanted: Revision) -> Plan:
     if spread.missing:
         return _fill(case, wanted, spread)
     if not spread.present and not (case.choice.targets and spread.unreachable):
-        if spread.disabled:
-            return case.waiting(*why_not(spread.disabled))
+        if spread.closed:
+            return case.waiting(*why_not(spread.closed))
         return case.waiting(Reason.DEPENDENCY_NOT_READY, case.choice.why)
     return _serve(case, wanted, spread)
 
@@ -137,7 +139,7 @@ def _serve(case: Case, wanted: Revision, spread: Spread) -> Plan:
     current = wanted if spread.present else case.image.status.current
     history = _history(case, wanted) if spread.present else None
     after = case.release_all() + (() if history is None else _superseded(case, (wanted, *history)))
-    held_back = (*spread.unreachable, *spread.disabled)
+    held_back = (*spread.unreachable, *spread.closed)
     if case.choice.missing:
         finding = Finding(Reason.DEPENDENCY_NOT_READY, case.choice.why, reconciling=Reason.PROGRESSING)
     elif held_back:
@@ -145,7 +147,8 @@ def _serve(case: Case, wanted: Revision, spread: Spread) -> Plan:
         finding = Finding(reason, message, reconciling=Reason.PROGRESSING)
     else:
         places = ", ".join(storage.name for storage in spread.present)
-        finding = Finding(Reason.SUCCEEDED, f"stored and verified on {places}{_other_bytes(wanted)}", ready=True)
+        more = _kept(spread.present) + _other_bytes(wanted)
+        finding = Finding(Reason.SUCCEEDED, f"stored and verified on {places}{more}", ready=True)
     return case.ending(
         finding, current=current, history=history, effects=spread.renewals, after=after, requeue=case.resync
     )
@@ -155,6 +158,12 @@ def _other_bytes(wanted: Revision) -> str:
     """Name the sources that had something else under the same name: somebody should look at them."""
     skipped = wanted.origin.skipped if wanted.origin is not None else ()
     return "".join(f"; {one.url} was skipped: {one.message}" for one in skipped if one.reason in source.OTHER_BYTES)
+
+
+def _kept(present: Iterable[StorageView]) -> str:
+    """Say which copies stand where none would be placed any more."""
+    names = [storage.name for storage in present if storage.permitted is False]
+    return f"; kept on {', '.join(names)}, {NOT_FOR_US}: nothing new goes there" if names else ""
 
 
 def _history(case: Case, wanted: Revision) -> tuple[Revision, ...]:
@@ -174,7 +183,7 @@ def _superseded(case: Case, kept: tuple[Revision, ...]) -> tuple[Effect, ...]:
     return tuple(
         Unlink(storage.uuid, claim.content.sha256)
         for storage in case.observed.storages
-        if storage.reachable and storage.enabled
+        if storage.reachable and storage.enabled and (storage.permitted is True or storage.uuid not in targets)
         for claim in storage.refs or ()
         if storage.uuid not in targets or claim.content.sha256 not in contents
     )
@@ -242,6 +251,8 @@ def why_not(storages: Iterable[StorageView]) -> tuple[Reason, str]:
         if not storage.reachable:
             reason = Reason.STORAGE_UNAVAILABLE
             parts.append(f"{storage.name} could not be asked: {storage.trouble or 'no answer'}")
+        elif storage.permitted is not True:
+            parts.append(f"may not use {storage.name}, {NOT_FOR_US if storage.permitted is False else UNKNOWN_LABELS}")
         else:
             parts.append(f"{storage.name} is Disabled")
     return reason, "; ".join(parts)

@@ -1,9 +1,13 @@
 """Which storages an image belongs on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controller.model.resource import Image
 from controller.plan.observed import Observed, StorageView
+
+NOT_FOR_US = "whose namespaceSelector does not select this namespace"
+UNKNOWN_LABELS = "whose namespaceSelector cannot be judged: the labels of this namespace are not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +25,17 @@ def choose(image: Image, observed: Observed) -> Choice:
     A choice made for an image stays: a new default never moves bytes that are already placed.
     """
     used = {ref.storage_uuid for ref in image.status.refs}
-    # one that is being deleted serves what it has, and takes nothing new
-    willing = [storage for storage in observed.storages if not storage.deleting or storage.uuid in used]
+    # one that is being deleted, or is not for this namespace, serves what it has and takes nothing new
+    willing = [
+        storage
+        for storage in observed.storages
+        if storage.uuid in used or (not storage.deleting and storage.permitted is True)
+    ]
     by_name = {storage.name: storage for storage in willing}
     names = image.spec.backup_storages
     if names:
         missing = tuple(name for name in names if name not in by_name)
-        why = f"BackupStorage {', '.join(missing)} does not exist, or is being deleted" if missing else ""
+        why = _why_missing(missing, observed) if missing else ""
         return Choice(tuple(by_name[name] for name in names if name in by_name), missing, why)
     in_use = tuple(by_name[ref.storage_name] for ref in image.status.refs if ref.storage_name in by_name)
     if in_use:
@@ -41,8 +49,29 @@ def choose(image: Image, observed: Observed) -> Choice:
         return Choice((), why="waits for the first probe of the storages")
     usable = [storage for storage in by_name.values() if storage.reachable and storage.enabled]
     if not usable:
-        return Choice((), why="no BackupStorage is connected and enabled" if by_name else "there is no BackupStorage")
+        return Choice((), why=_why_none(by_name, observed))
     return Choice((max(usable, key=lambda storage: (storage.room_bytes, storage.name)),))
+
+
+def _why_missing(names: tuple[str, ...], observed: Observed) -> str:
+    refusing = {storage.name: storage for storage in observed.storages if not storage.deleting}
+    gone = [name for name in names if name not in refusing]
+    parts = [f"BackupStorage {', '.join(gone)} does not exist, or is being deleted"] if gone else []
+    for text, verdict in ((NOT_FOR_US, False), (UNKNOWN_LABELS, None)):
+        found = [name for name in names if name in refusing and refusing[name].permitted is verdict]
+        if found:
+            parts.append(f"may not use BackupStorage {', '.join(found)}, {text}")
+    return "; ".join(parts)
+
+
+def _why_none(by_name: Mapping[str, StorageView], observed: Observed) -> str:
+    if by_name:
+        return "no BackupStorage is connected and enabled"
+    refusing = tuple(storage for storage in observed.storages if not storage.deleting)
+    if not refusing:
+        return "there is no BackupStorage"
+    known = all(storage.permitted is False for storage in refusing)
+    return f"there are only BackupStorages {NOT_FOR_US if known else UNKNOWN_LABELS}: {_names(refusing)}"
 
 
 def _names(storages: tuple[StorageView, ...]) -> str:

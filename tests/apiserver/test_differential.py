@@ -120,12 +120,28 @@ image_specs = changed(
     maxSize=st.one_of(numbers, quantities),
 )
 paths = st.one_of(st.lists(st.sampled_from(["", ".", "..", "a", "...", "ä", "a\n"]), max_size=4).map("/".join), texts)
+label_keys = st.one_of(
+    chars("ab0-_./A", 6), st.sampled_from(["a" * 317, "a" * 318, "x.y/" + "a" * 63, "X/a", "a/", "/a"])
+)
+label_values = st.one_of(chars("ab0-_./A ", 5), st.sampled_from(["a" * 63, "a" * 64, ""]), wrong)
+requirements = changed(
+    {},
+    key=label_keys,
+    operator=words("In", "NotIn", "Exists", "DoesNotExist"),
+    values=st.one_of(st.lists(label_values, max_size=3), st.just(["a"] * 33)),
+)
+selectors = changed(
+    {},
+    matchLabels=st.dictionaries(label_keys, label_values, max_size=3),
+    matchExpressions=st.one_of(st.lists(requirements, max_size=2), st.just([{"key": "a", "operator": "Exists"}] * 17)),
+)
 storage_specs = changed(
     {"type": "ImageStore", "imageStore": {"path": "/srv/images"}},
     type=words("ImageStore", "S3"),
     imageStore=changed({}, path=paths.map(lambda path: f"/{path}")),
     state=words("Enabled", "Disabled"),
     reservedCapacity=st.one_of(numbers, quantities),
+    namespaceSelector=selectors,
 )
 documents = st.one_of(
     st.builds(lambda spec: document("Image", spec), image_specs),

@@ -57,7 +57,8 @@ def test_the_account_may_do_no_more_than_is_listed(operated: cluster.Cluster) ->
         ("update", "images.goldmaster.dev"),
         ("get", "secrets"),
         ("list", "pods"),
-        ("list", "namespaces"),
+        ("get", "namespaces"),
+        ("update", "namespaces"),
         ("get", "customresourcedefinitions"),
     ]:
         assert not may(verb_, what, "-A"), (verb_, what)

@@ -11,6 +11,7 @@ from controller.model import manifest
 from controller.model.backup_storage import BackupStorageSpec, BackupStorageStatus
 from controller.model.image import ImageSpec, ImageStatus
 from controller.model.resource import REQUESTED_AT, BackupStorage, Image, Key, Kind, Meta, Resource
+from controller.model.selector import namespace_labels
 from controller.ports import Clock
 
 
@@ -21,6 +22,8 @@ class FakeResources:
         self._clock = clock
         self._lock = threading.Lock()
         self._objects: dict[Key, Image | BackupStorage] = {}
+        self.labels: dict[str, dict[str, str] | None] = {}
+        """Of namespaces; of others it is known that they have none."""
         self.writes = 0
         """Status writes that were accepted."""
 
@@ -37,6 +40,10 @@ class FakeResources:
     def keys(self, kind: Kind) -> list[Key]:
         with self._lock:
             return sorted(key for key in self._objects if key.kind is kind)
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
+        written = self.labels.get(namespace, {})
+        return None if written is None else namespace_labels(namespace, written)
 
     def write_image_status(self, image: Image, status: ImageStatus) -> Image:
         after = replace(image, meta=self._next(image.meta), status=status)

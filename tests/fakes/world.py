@@ -58,6 +58,7 @@ class Store:
     state: State = State.ENABLED
     default: bool = False
     deleting: bool = False
+    permitted: bool | None = True
     room: int = 10**9
     objects: dict[Digest, Content] = field(default_factory=dict)
     claims: dict[Digest, StoredRef] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class Store:
             room_bytes=self.room,
             default=self.default,
             deleting=self.deleting,
+            permitted=self.permitted,
             refs=refs if connected else None,
             trash=self.trash if connected else None,
             holds=frozenset(sha for sha in interest if sha in self.objects) if connected else frozenset(),
@@ -194,6 +196,9 @@ class World:
             case StartTransfer(request):
                 if request.key not in self.states:
                     assert request.targets, "a transfer without a target"
+                    into = {target.uuid for target in request.targets}
+                    closed = [store.name for store in self.stores if store.uuid in into and not store.permitted]
+                    assert not closed, "a transfer into a storage that is not for this namespace"
                     self.started.append(request)
                     self.requests[request.key] = request
                     self.states[request.key] = Running(0, None)
@@ -203,6 +208,7 @@ class World:
                 store = next(store for store in self.stores if store.uuid == uuid)
                 assert store.up, "linked on a storage that does not answer"
                 assert store.state is State.ENABLED, "bits into a disabled storage"
+                assert store.permitted, "bits into a storage that is not for this namespace"
                 assert ref.content.sha256 in store.objects, "claimed what is not there"
                 store.claims[ref.content.sha256] = replace(ref, install_path=f"zstore://x/{ref.content.image_id}")
             case Unlink(uuid, sha256):
@@ -228,6 +234,8 @@ class World:
             served = [other for other in self.stores if other.up and current.content.sha256 in other.claims]
             kept = [other for other in served if other is not store or current.content.sha256 != sha256]
             assert any(current.content.sha256 in other.objects for other in kept), "dropped the last good copy"
+            named = {target.uuid for target in self.case.choice.targets}
+            assert store.permitted or store.uuid not in named, "took away what a change of labels may not touch"
         store.claims.pop(sha256, None)
         store.objects.pop(sha256, None)
 

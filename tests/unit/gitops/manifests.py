@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from controller.gitops import crds
-from controller.gitops.tree import Problem, Tree, Wanted
+from controller.gitops.tree import Namespace, Problem, Tree, Wanted
 from controller.model.resource import API_VERSION, Key, Kind
 
 ADMISSION = crds.admission()
@@ -40,5 +40,11 @@ def tree(
     problems: tuple[Problem, ...] = (),
     unreadable: bool = False,
     silent: frozenset[str] = frozenset(),
+    namespaces: Mapping[str, Mapping[str, str]] | None = None,
+    torn: bool = False,
 ) -> Tree:
-    return Tree(root, objects, problems, unreadable, silent)
+    found = tuple(
+        Namespace(name, labels, f"{root}/namespaces.yaml", line)
+        for line, (name, labels) in enumerate((namespaces or {}).items(), 1)
+    )
+    return Tree(root, objects, problems, unreadable, silent, namespaces=found, torn=torn)

@@ -73,7 +73,8 @@ def test_documents_of_others_are_passed_over(loader: Loader, tmp_path: Path) -> 
     (tmp_path / "other.yaml").write_text("{{ not yaml")
     tree = loader.load(tmp_path)
     assert names(tree) == ["a"]
-    assert tree.ignored == 5
+    assert tree.ignored == 4
+    assert [namespace.name for namespace in tree.namespaces] == ["a"]
     assert tree.silent == {str(tmp_path / "template.yaml"), str(tmp_path / "other.yaml")}
 
 

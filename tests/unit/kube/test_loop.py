@@ -11,7 +11,7 @@ import pytest
 from controller.engine.queue import KeyedQueue
 from controller.kube import loop
 from controller.kube.client import Client
-from controller.kube.feed import Deliver, Feed
+from controller.kube.feed import Deliver, Feed, Tell
 from controller.kube.loop import Alone, Operator, Running
 from controller.model.resource import Key, Kind
 from controller.ports import Resources
@@ -23,14 +23,17 @@ from tests.unit.kube.api import Api
 
 IMAGES = "/apis/goldmaster.dev/v1alpha1/images"
 STORAGES = "/apis/goldmaster.dev/v1alpha1/backupstorages"
+NAMESPACES = "/api/v1/namespaces"
 EVERY = timedelta(seconds=60)
 
 
 class Watch:
     """Stands for a Feed: says what a test says."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver, tell: Tell, readable: Callable[[], bool]) -> None:
         self.deliver = deliver
+        self.tell = tell
+        self.readable = readable
         self.starts = 0
         self.restarts = 0
         self.closed = False
@@ -63,6 +66,7 @@ class World:
         self.began = self.clock.monotonic()
         self.listed(IMAGES)
         self.listed(STORAGES)
+        self.listed(NAMESPACES)
 
     def listed(self, path: str, *items: object, version: int = 10) -> None:
         self.api.lists[path] = {"items": list(items), "metadata": {"resourceVersion": str(version)}}
@@ -82,8 +86,8 @@ class World:
             self.resources = resources
             return cast(Running, built)
 
-        def watch(deliver: Deliver) -> Feed:
-            self.watch = Watch(deliver)
+        def watch(deliver: Deliver, tell: Tell, readable: Callable[[], bool]) -> Feed:
+            self.watch = Watch(deliver, tell, readable)
             return cast(Feed, self.watch)
 
         settings = OperatorSettings(list_interval=EVERY)

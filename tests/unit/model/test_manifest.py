@@ -38,6 +38,7 @@ from controller.model.image import (
 )
 from controller.model.origin import Origin, Skipped, Validator
 from controller.model.schema import path_text, translate
+from controller.model.selector import LabelSelector, Requirement, SelectorOperator
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 from tests.unit.model.documents import image, openapi, storage
@@ -119,9 +120,14 @@ def test_the_parser_knows_every_field_of_the_crd() -> None:
     assert SIGNATURE.keys() == signature.keys()
     assert signature["keyRef"]["properties"].keys() == {"name"}
     full = {"type": "ImageStore", "imageStore": {"path": "/x"}, "state": "Disabled", "reservedCapacity": 0}
+    requirement = {"key": "team", "operator": "In", "values": ["a", "b"]}
+    full["namespaceSelector"] = {"matchLabels": {"tier": "gold"}, "matchExpressions": [requirement]}
     assert full.keys() == openapi("BackupStorage")["properties"]["spec"]["properties"].keys()
     assert manifest.parse_storage_spec(full).reserved_capacity_bytes == 0
     assert manifest.parse_storage_spec(full).state is State.DISABLED
+    assert manifest.parse_storage_spec(full).namespace_selector == LabelSelector(
+        (("tier", "gold"),), (Requirement("team", SelectorOperator.IN, ("a", "b")),)
+    )
 
 
 def test_labels_and_annotations_come_along() -> None:

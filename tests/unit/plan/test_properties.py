@@ -96,6 +96,10 @@ class ImageLife(RuleBasedStateMachine):
     def storage_state(self, index: int, state: State) -> None:
         self.world.stores[index].state = state
 
+    @rule(index=st.integers(0, 2), permitted=st.sampled_from([True, False, None]))
+    def storage_opens_or_closes(self, index: int, permitted: bool | None) -> None:
+        self.world.stores[index].permitted = permitted
+
     @rule(index=st.integers(0, 2))
     def bytes_are_lost(self, index: int) -> None:
         self.world.stores[index].objects.clear()
@@ -162,7 +166,7 @@ class ImageLife(RuleBasedStateMachine):
         if self.world.gone:
             return  # a rule failed half-way: its own message is the one to read
         for store in world.stores:
-            store.up, store.state = True, State.ENABLED
+            store.up, store.state, store.permitted = True, State.ENABLED, True
         names = tuple(name for name in world.image.spec.backup_storages if name != "nowhere")
         world.sources = {URLS[0]: content(1), URLS[1]: content(1)}
         world.states.clear()
