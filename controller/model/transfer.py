@@ -42,6 +42,8 @@ class StoredRef:
     """Redacted."""
     owner: str = ""
     """`namespace/name` of the image that claimed it; empty where nobody noted it."""
+    origin: Origin | None = None
+    """What the source said of these bytes; None where nobody noted it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,9 @@ def known_revision(case: Case) -> Revision | None:
     if claims:
         best = max(claims, key=lambda claim: (claim.imported_at, claim.content.sha256.hex))
         proof = source.proof(spec, best.proof)
-        fetched = _fetched(case, best.content)
-        return Revision(best.content, source_id, spec.url.redacted, best.imported_at, proof, fetched)
+        claimed = Revision(best.content, best.source_id, best.url, best.imported_at, proof, best.origin)
+        origin = _origin_of(case, claimed, source_id)
+        return replace(claimed, source_id=source_id, url=spec.url.redacted, origin=origin)
     placed = case.observed.transfers.get(case.key())
     if isinstance(placed, Placed) and any(placed.content.sha256 in storage.holds for storage in case.observed.storages):
         return revision_of(placed, case)
@@ -116,6 +117,7 @@ def _claim(case: Case, wanted: Revision) -> StoredRef:
         proof=wanted.proof,
         url=wanted.url,
         owner=case.image.meta.key.owner,
+        origin=wanted.origin,
     )
 
 

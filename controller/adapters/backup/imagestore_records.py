@@ -12,7 +12,10 @@ from typing import Any
 
 from controller import errors
 from controller.model.digest import Algorithm, Digest
+from controller.model.fields import Fields
 from controller.model.image import Content, Format
+from controller.model.origin import Origin
+from controller.model.origin_document import origin_to_dict, read_origin
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord, Validator
 
 LAYOUT_VERSION = 1
@@ -96,6 +99,7 @@ def claim_bytes(image_uuid: str, ref: StoredRef) -> bytes:
         "owner": ref.owner,
         "proof": ref.proof,
         "importedAt": ref.imported_at.isoformat(),
+        "origin": None if ref.origin is None else origin_to_dict(ref.origin),
     })  # fmt: skip
 
 
@@ -120,6 +124,7 @@ def read_claim(text: bytes, *, install_prefix: str) -> StoredRef | None:
                 proof=_text(data["proof"]),
                 url=_text(data["url"]),
                 owner=_text(data.get("owner", "")),
+                origin=_origin(data.get("origin")),
             )
     except _Damaged:
         return None
@@ -187,6 +192,10 @@ def read_resume(text: bytes) -> ResumeRecord | None:
             )
     except _Damaged:
         return None
+
+
+def _origin(value: object) -> Origin | None:
+    return None if value is None else read_origin(Fields(value, ("origin",)))
 
 
 def _content_dict(content: Content) -> dict[str, Any]:

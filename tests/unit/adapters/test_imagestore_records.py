@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.adapters.backup import imagestore_records as records
+from controller.model.origin import Origin
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, Validator
 from tests.fakes.stored_bytes import IMAGE, answer, content_of, ref_of
 
@@ -16,6 +17,10 @@ OPTIONAL_TEXT = st.none() | TEXT
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))])
 PREFIX = f"zstore://{IMAGE}/"
 CONTENT = content_of(b"image")
+LENGTHS = st.none() | st.integers(0, 2**63)
+ORIGINS = st.none() | st.builds(
+    Origin, TEXT, st.builds(Validator, OPTIONAL_TEXT, OPTIONAL_TEXT), LENGTHS, OPTIONAL_TEXT
+)
 
 
 @given(TEXT, OPTIONAL_TEXT, OPTIONAL_TEXT, st.none() | st.integers(0, 2**63), st.integers(0, 2**63))
@@ -26,9 +31,9 @@ def test_a_resume_record_is_read_as_written(
     assert records.read_resume(records.resume_bytes(record)) == record
 
 
-@given(TEXT, TEXT, TEXT, st.datetimes(timezones=ZONES))
-def test_a_claim_is_read_as_written(source: str, proof: str, url: str, at: datetime) -> None:
-    ref = StoredRef(CONTENT, source, PREFIX + CONTENT.image_id, False, at, proof, url)
+@given(TEXT, TEXT, TEXT, st.datetimes(timezones=ZONES), ORIGINS)
+def test_a_claim_is_read_as_written(source: str, proof: str, url: str, at: datetime, origin: Origin | None) -> None:
+    ref = StoredRef(CONTENT, source, PREFIX + CONTENT.image_id, False, at, proof, url, "ns/name", origin)
     assert records.read_claim(records.claim_bytes(IMAGE, ref), install_prefix=PREFIX) == ref
 
 

@@ -51,12 +51,12 @@ def test_bytes_that_are_fetched_again_are_of_the_version_that_was_seen_last(worl
     assert known(world) == SAID
 
 
-def test_an_adopted_image_knows_no_version(world: World) -> None:
+def test_an_adopted_image_knows_the_version_that_its_claim_notes(world: World) -> None:
     world.run()
     world.image = World.of(world.image.spec).image
     world.states.clear()
     world.run()
-    assert (known(world), len(world.started)) == (None, 1)
+    assert (known(world), len(world.started)) == (SAID, 1)
 
 
 def test_a_list_that_names_what_is_there_says_nothing_of_the_source(world: World) -> None:
