@@ -5,6 +5,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -209,6 +210,7 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
     from controller.kube.loop import Alone, Leadership, Operator
     from controller.kube.secrets import KubeSecrets
 
+    settings = replace(settings, engine=replace(settings.engine, workers=mode.workers))
     system = SystemClock()
     client = Client(access.find(mode.kubeconfig, os.environ), system)
     done = Figures()

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 CONNECT_S = 10.0
 READ_S = 30.0
-CONNECTIONS = 8
+CONNECTIONS = 12
 """Kept open at most; as many as threads that write at once."""
 MANAGER = "goldmaster"
 """Name under which `kubectl get --show-managed-fields` lists what we wrote."""
