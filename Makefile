@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench kube-assets lint format lock clean
+.PHONY: help demo test test-slow bench bench-kube kube-assets lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,11 @@ test-slow: $(VENV)/.dev ## the tests marked slow: minutes
 bench: $(VENV)/.dev ## measure, print one table, keep it in tests/bench/README.md; ARGS="--scale 0.01 a c" to choose
 	@sh .ci/system-packages "the benchmark compares with them" $(BENCH_COMMANDS)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-kube: $(VENV)/.dev ## the same for operator mode, on a real API server; the table goes into tests/bench_kube/README.md
+	@sh .ci/system-packages "it serves the images" nginx=nginx-light
+	@$(MAKE) --no-print-directory kube-assets
+	@$(BIN)/python -m tests.bench_kube $(ARGS)
 
 kube-assets: $(VENV)/.dev ## build the API server that some tests talk to, once: 15 minutes of CPU, kept in ~/.cache
 	@sh .ci/system-packages "the tests' API server keeps its data there" etcd=etcd-server

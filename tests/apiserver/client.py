@@ -26,6 +26,8 @@ class Answer:
 
     status: int
     body: dict[str, Any]
+    size: int = 0
+    """Bytes of the body."""
 
     @property
     def ok(self) -> bool:
@@ -104,4 +106,5 @@ class Client:
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(str(error)) from error
         is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        return Answer(response.status, response.json() if is_json else {"message": response.data.decode()})
+        body = response.json() if is_json else {"message": response.data.decode()}
+        return Answer(response.status, body, len(response.data))

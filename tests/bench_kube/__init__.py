@@ -1,0 +1,1 @@
+"""What `make bench-kube` measures on a real kube-apiserver; not part of the test suite."""

@@ -1,0 +1,224 @@
+"""(b) Ten thousand Ready images, (c) a change to one of them, (d) the deletion of a thousand.
+
+Made without the operator, which would need minutes: the benchmark writes objects and statuses after the example of
+images that the operator really imported, one for each hundred, and our own ImageStore adapter makes each one's claim on
+the storage, without its syncs. The first operator to see them all must therefore find nothing to do.
+"""
+
+import copy
+import itertools
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from controller.adapters.backup.imagestore import ImageStore
+from controller.adapters.clock import SystemClock
+from controller.adapters.durable_files import FileCalls
+from tests.apiserver import image_server, operating
+from tests.bench.cost import Cost, Failed
+from tests.bench.table import Goal, Report
+from tests.bench.workspace import MIB, Workspace
+from tests.bench_kube.stage import HERE, Stage, stage
+
+PART = "b"
+COUNT = 10_000
+SHARED_BY = 100
+"""So many images share one content."""
+CONTENT_BYTES = 65536
+STEADY_S = 120.0
+LOOKS_S = 45.0
+RESYNC_S = 600.0
+"""The default of --resync-interval; with the mean of its jitter it is 10 % more."""
+STEADY_SHARE, MEMORY_MIB = 0.02, 400
+HELD_BYTES = 8 * MIB
+NAME = "example-0"
+"""The image that changes."""
+
+
+def measure(space: Workspace, report: Report) -> None:
+    """Measure all of it on one cluster."""
+    count = space.count(COUNT)
+    with stage(space.fresh()) as on:
+        examples = _imported(space, on, max(count // SHARED_BY, 1))
+        seconds = _multiply(on, examples, count - len(examples))
+        print(f"made {count} Ready images in {seconds:.0f} s", file=sys.stderr, flush=True)
+        idle = restart(space, report, on, count)
+        looks(report, on, count, idle)
+        one_change(report, on, count)
+        deletion(space, report, on, count)
+
+
+def _imported(space: Workspace, on: Stage, count: int) -> list[dict[str, Any]]:
+    """Let the operator import some images, and return them."""
+    on.start()
+    names = [f"example-{number}" for number in range(count)]
+    for name in names:
+        space.random_image(f"{name}.raw", CONTENT_BYTES)
+    wanted = {"format": "raw", "backupStorages": ["main"], "deletionPolicy": "Direct"}
+    documents = [operating.image(name, f"{space.url}/{name}.raw", **wanted) for name in names]
+    on.each(documents, partial(on.kube.admin.create, HERE))
+    on.until(lambda: all(operating.ready(image) == ("True", "Succeeded") for image in on.list()), pause_s=0.5)
+    on.quiet()
+    on.stop()
+    return on.list()
+
+
+def _multiply(on: Stage, examples: Sequence[dict[str, Any]], count: int) -> float:
+    """Make so many more like them; a tenth has the label bench=deleted. Return how long it took."""
+    began = time.monotonic()
+    storage_uuid = examples[0]["status"]["backupStorageRefs"][0]["backupStorageUuid"]
+    store = ImageStore(
+        str(on.storage), storage_uuid=storage_uuid, reserved_bytes=0, clock=SystemClock(), files=_Unsynced()
+    )
+    claims = [store.refs(example["status"]["uuid"])[0] for example in examples]
+    documents = [
+        {
+            "apiVersion": example["apiVersion"],
+            "kind": "Image",
+            "metadata": {
+                "name": f"ready-{number}",
+                "finalizers": example["metadata"]["finalizers"],
+                "labels": {"bench": "deleted" if number % 10 == 0 else "kept"},
+            },
+            "spec": example["spec"],
+        }
+        for number, example in zip(range(count), itertools.cycle(examples), strict=False)
+    ]
+    made = [answer.body for answer in on.each(documents, partial(on.kube.admin.create, HERE))]
+    for image, example, claim in zip(made, itertools.cycle(examples), itertools.cycle(claims), strict=False):
+        image["status"] = _like(example["status"], image)
+        owner = f"default/{image['metadata']['name']}"
+        store.link(image["status"]["uuid"], replace(claim, owner=owner, install_path=""))
+    on.each(made, lambda image: on.kube.admin.replace(f"{HERE}/{image['metadata']['name']}/status", image))
+    return time.monotonic() - began
+
+
+class _Unsynced(FileCalls):
+    """What a benchmark prepares need not outlive a power cut."""
+
+    def fsync(self, fd: int) -> None:
+        pass
+
+    def fdatasync(self, fd: int) -> None:
+        pass
+
+
+def _like(status: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    own = copy.deepcopy(status)
+    own["uuid"] = image["metadata"]["uid"].replace("-", "")
+    for ref in own["backupStorageRefs"]:
+        ref["imageUuid"] = own["uuid"]
+        ref["installPath"] = ref["installPath"].replace(status["uuid"], own["uuid"])
+    return own
+
+
+def restart(space: Workspace, report: Report, on: Stage, count: int) -> float:
+    """Measure from the start of the process until it is quiet, then what it costs when nothing happens."""
+    versions = {image["metadata"]["name"]: image["metadata"]["resourceVersion"] for image in on.list()}
+    if len(versions) != count:
+        raise Failed(f"{len(versions)} objects instead of {count}")
+    steady_s = max(STEADY_S * space.scale, 10.0)
+    began = time.monotonic()
+    on.start(f"--list-interval={steady_s:.0f}s")
+    quiet = on.quiet()
+    start, writes = on.spent(), on.writes("images/status") + on.writes("images")
+    received = on.metric("goldmaster_received_bytes_total")
+    what = f"operator restart on {count} Ready images"
+    note = f"until quiet; {writes} writes to images, {received:.0f} bytes fetched; LIST {_list_note(on)}"
+    report.add(PART, {what: [Cost(quiet - began, start.cpu_s, start.peak_bytes)]}, {what: note})
+    on.until(lambda: time.monotonic() >= start.at + steady_s, pause_s=1)
+    end = on.spent()
+    idle = (end.cpu_s - start.cpu_s) / (end.at - start.at)
+    what = f"steady, {end.at - start.at:.0f} s, one list of all in it"
+    cost = Cost(end.at - start.at, end.cpu_s - start.cpu_s, end.peak_bytes)
+    report.add(PART, {what: [cost]}, {what: f"{idle * 100:.2f} % of a core; memory now {end.rss_bytes / MIB:.0f} MiB"})
+    changed = [
+        image for image in on.list() if versions[image["metadata"]["name"]] != image["metadata"]["resourceVersion"]
+    ]
+    report.goals += [
+        Goal(PART, "writes to images by a restart and after it", len(changed), 0, ""),
+        Goal(PART, "bytes fetched by a restart", received, 0, ""),
+        Goal(PART, f"memory, peak, {count} images", end.peak_bytes / MIB, MEMORY_MIB, "MiB"),
+    ]
+    on.stop()
+    return idle
+
+
+def _list_note(on: Stage) -> str:
+    total, pages, token = 0, 0, ""
+    while True:
+        answer = on.kube.admin.get(f"{HERE}?limit=500{'&continue=' + token if token else ''}")
+        pages += 1
+        total += answer.size
+        token = answer.body["metadata"].get("continue", "")
+        if not token:
+            return f"{total / MIB:.1f} MiB in {pages} pages"
+
+
+def looks(report: Report, on: Stage, count: int, idle: float) -> None:
+    """Measure what a look at an image costs, by having all looked at far more often than by default."""
+    on.start("--resync-interval=20s")
+    on.until(lambda: _looked(on) >= count, pause_s=1)  # the first looks are the start's
+    before, seen = on.spent(), _looked(on)
+    on.until(lambda: time.monotonic() >= before.at + LOOKS_S, pause_s=1)
+    after, looked = on.spent(), _looked(on) - seen
+    each_s = max(after.cpu_s - before.cpu_s - idle * (after.at - before.at), 0) / looked
+    what = f"{looked:.0f} looks at images that are as they should be"
+    cost = Cost(after.at - before.at, after.cpu_s - before.cpu_s, after.peak_bytes)
+    share = each_s * count / (RESYNC_S * 1.1)
+    note = f"{each_s * 1000:.2f} ms of CPU each: {share * 100:.2f} % of a core for {count} every 10 minutes"
+    report.add(PART, {what: [cost]}, {what: note})
+    report.goals.append(Goal(PART, "steady CPU, looks included, share of a core", idle + share, STEADY_SHARE, ""))
+    on.stop()
+
+
+def _looked(on: Stage) -> float:
+    return on.metric("goldmaster_reconcile_seconds_count", kind="Image")
+
+
+def one_change(report: Report, on: Stage, count: int) -> None:
+    """Measure from the change of one spec until its new source is asked, and until the status says Downloading."""
+    on.start()
+    on.quiet()
+    with image_server.serving() as images:
+        content = bytes(440) + bytes(70) + b"\x55\xaa" + bytes(HELD_BYTES)
+        url = images.add("/changed.raw", content)
+        images.held.add("/changed.raw")
+        before, began = on.spent(), time.monotonic()
+        on.each([{"spec": {"url": url}}], partial(on.kube.admin.merge, f"{HERE}/{NAME}"))
+        asked = on.until(lambda: bool(images.requests), pause_s=0.002) - began
+        told = on.until(lambda: on.get(NAME)["status"]["phase"] != "Ready" or _progressing(on), pause_s=0.01) - began
+        after = on.spent()
+        images.flow.set()
+        on.until(lambda: operating.ready(on.get(NAME))[0] == "True")
+    what = f"one spec of {count} changed, until the status says so"
+    note = f"the source is asked after {asked * 1000:.0f} ms"
+    report.add("c", {what: [Cost(told, after.cpu_s - before.cpu_s, after.peak_bytes)]}, {what: note})
+    report.goals.append(Goal("c", "from a change of spec to the request", asked, 1, "s"))
+
+
+def _progressing(on: Stage) -> bool:
+    return "progress" in on.get(NAME)["status"]
+
+
+def deletion(space: Workspace, report: Report, on: Stage, count: int) -> None:
+    """Measure from one request that deletes many until none of them is there."""
+    doomed = len(on.list("bench=deleted"))
+    before, written = on.spent(), on.writes()
+    began = time.monotonic()
+    on.each(["bench=deleted"], lambda selector: on.kube.admin.delete(f"{HERE}?labelSelector={selector}"))
+    asked = time.monotonic() - began
+    seconds = on.until(lambda: not on.list("bench=deleted"), pause_s=0.2) - began
+    after = on.spent()
+    on.quiet()
+    writes = (on.writes() - written) / doomed
+    what = f"deletion of {doomed} of {count}"
+    note = f"{doomed / seconds:.0f} images/s, {writes:.2f} writes each; the request alone took {asked:.1f} s"
+    report.add("d", {what: [Cost(seconds, after.cpu_s - before.cpu_s, after.peak_bytes)]}, {what: note})
+    claims = len(list((on.storage / "images").iterdir()))
+    if claims != count - doomed:
+        raise Failed(f"{claims} claims are left of {count - doomed}")
+    on.stop()
