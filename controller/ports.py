@@ -14,6 +14,7 @@ from controller.model.digest import Digest
 from controller.model.image import Content, ImageStatus, Timeouts
 from controller.model.resource import BackupStorage as BackupStorageResource
 from controller.model.resource import Image, Key, Kind
+from controller.model.scrub import ScrubRecord
 from controller.model.secret import Credentials, Secret
 from controller.model.transfer import Provenance as Provenance
 from controller.model.transfer import ResumeRecord as ResumeRecord
@@ -365,8 +366,11 @@ class BackupStorage(Staging, Provenances, Protocol):
         """
         ...
 
-    def open(self, sha256: Digest) -> Reader:
-        """Open stored bytes for reading. Raises StorageDamaged where absent, StorageUnavailable."""
+    def open(self, sha256: Digest, *, fresh: bool = False) -> Reader:
+        """Open stored bytes for reading. Raises StorageDamaged where absent, StorageUnavailable.
+
+        `fresh`: from the medium, not from a cache, as far as the system lets us; what a check wants.
+        """
         ...
 
 
@@ -407,6 +411,26 @@ class Audit(Protocol):
         ...
 
 
+class Scrubbing(Protocol):
+    """What reading everything again needs of a storage. All raise StorageUnavailable, the writing ones also NoSpace."""
+
+    def stored(self, after: Digest | None) -> Iterator[Digest]:
+        """Yield the sha256 of every stored content above `after`, ascending, claimed or not. Reads no bytes."""
+        ...
+
+    def note_verified(self, sha256: Digest, at: datetime) -> None:
+        """Note beside a content that its bytes were read and right; shows in `StoredRef.verified_at`. Absent: no-op."""
+        ...
+
+    def scrub_record(self) -> ScrubRecord | None:
+        """Return how far the last scrub came, None where there is none or it cannot be parsed."""
+        ...
+
+    def save_scrub_record(self, record: ScrubRecord) -> None:
+        """Replace it, durably."""
+        ...
+
+
 class StorageFactory(Protocol):
     """Builds the adapter for a spec; no I/O."""
 
@@ -415,7 +439,7 @@ class StorageFactory(Protocol):
         ...
 
 
-class AuditedStorage(BackupStorage, Trash, Audit, Protocol):
+class AuditedStorage(BackupStorage, Trash, Audit, Scrubbing, Protocol):
     """What an adapter is: a storage that can also be looked into."""
 
 
@@ -484,6 +508,11 @@ class Transfers(Protocol):
 
     def owned(self, owner: str) -> frozenset[str]:
         """Return the keys that this owner started or joined and has not released."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether any is moving bytes: what can wait gives way."""
         ...
 
     def release(self, key: str, owner: str) -> None:

@@ -84,6 +84,7 @@ class Built:
             self.progress.saw,
             figures,
             secrets,
+            settings.scrub,
         )
 
     def close(self) -> bool:

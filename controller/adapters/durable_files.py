@@ -26,7 +26,7 @@ from controller import errors
 _KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
 _OFD_SETLK = 37  # F_OFD_SETLK, asm-generic/fcntl.h; since Linux 3.15, in Python's fcntl only if its libc knew it
 _SUBDIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _temporary_numbers = itertools.count()
 TEMPORARY_NAME = re.compile(r"([0-9a-f]{8})-([0-9]+)-[0-9]+-[0-9a-f]{8}\.tmp\Z", re.ASCII)
 """How the temporary files of this module are named; a sweep may remove them."""
@@ -35,7 +35,7 @@ TEMPORARY_NAME = re.compile(r"([0-9a-f]{8})-([0-9]+)-[0-9]+-[0-9a-f]{8}\.tmp\Z",
 def storage_error(doing: str, exc: OSError) -> errors.StorageUnavailable | errors.NoSpace:
     """Say what an operating system error means for a storage: full, or could not be asked. Never: absent."""
     message = f"{doing}: {exc.strerror or exc}"
-    if exc.errno in _FULL:
+    if exc.errno in FULL:
         return errors.NoSpace(message)
     return errors.StorageUnavailable(message)
 
@@ -67,6 +67,10 @@ class FileCalls:
     def preadv(self, fd: int, buffer: memoryview, offset: int) -> int:
         """preadv(2) into one buffer; 0 at the end."""
         return os.preadv(fd, [buffer], offset)
+
+    def forget(self, fd: int, offset: int, length: int) -> None:
+        """Drop clean pages of a file from the page cache; `length` 0: to its end."""
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
 
     def fsync(self, fd: int) -> None:
         """fsync(2)."""

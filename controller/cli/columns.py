@@ -61,6 +61,11 @@ def _revision(stored: Stored, _: datetime) -> str:
     return NONE if revision is None else git.short(revision)
 
 
+def _scrubbed(stored: Stored, now: datetime) -> str:
+    finished = stored.document["status"].get("lastScrub", {}).get("finishedAt")
+    return NONE if finished is None else screen.age(datetime.fromisoformat(finished), now)
+
+
 _IMAGE: tuple[tuple[str, Cell], ...] = (
     ("NAME", lambda stored, _: stored.key.name),
     ("PHASE", _status("phase", "Pending")),
@@ -93,6 +98,7 @@ _STORAGE_WIDE: tuple[tuple[str, Cell], ...] = (
     ("STATE", _spec("state")),
     ("TOTAL", _bytes("totalCapacity")),
     ("PATH", lambda stored, _: stored.document["spec"].get("imageStore", {}).get("path", NONE)),
+    ("SCRUBBED", _scrubbed),
     ("UUID", _status("uuid")),
     ("MESSAGE", _ready("message")),
 )

@@ -173,7 +173,7 @@ def _tree(value: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 
 
 def _short(label: str, value: str) -> str:
-    return f"{label + ':':<{_LABEL_WIDTH - 2}}{value}"
+    return f"{label + ':' * bool(label):<{_LABEL_WIDTH - 2}}{value}"
 
 
 def _image_status(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
@@ -190,6 +190,8 @@ def _image_status(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
             yield _short(label, f"{quantity.format_bytes(status[name])} ({status[name]} bytes)")
     if "images" in status:
         yield _short("images", str(status["images"]))
+    if "lastScrub" in status:
+        yield from _scrub(status["lastScrub"], now)
     current = status.get("current")
     if current:
         yield _short("sha256", current["sha256"])
@@ -213,6 +215,15 @@ def _source(source: Mapping[str, Any]) -> Iterator[str]:
             yield _short(label, source[name])
     for one in source.get("skipped", ()):
         yield _short("skipped", f"{one['url']} ({one['reason']}): {one['message']}")
+
+
+def _scrub(scrub: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    why = f": {scrub['message']}" if "message" in scrub else ""
+    yield _short("scrub", f"{scrub['state']}{why}, began {_when(scrub['startedAt'], now)}")
+    read = f"{scrub['copies']} copies, {quantity.format_bytes(scrub['bytes'])}"
+    yield _short("", f"read {read}; damaged: {scrub['damaged']}")
+    if "finishedAt" in scrub:
+        yield _short("scrubbed", _when(scrub["finishedAt"], now))
 
 
 def _under_way(status: Mapping[str, Any], now: datetime) -> Iterator[str]:

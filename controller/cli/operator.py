@@ -72,6 +72,7 @@ def _cluster(command: options.Command) -> options.Command:
 @options.parallel
 @options.max_size
 @options.resync_interval
+@options.scrub_rate
 @options.verbose
 def operator(
     kubeconfig: Path | None,
@@ -86,6 +87,7 @@ def operator(
     parallel: int,
     max_size: int,
     resync_interval: timedelta,
+    scrub_rate: int,
     verbose: bool,
 ) -> int:
     """Reconcile the Images and BackupStorages of a Kubernetes API server, until SIGINT or SIGTERM.
@@ -102,6 +104,7 @@ def operator(
         parallel=parallel,
         max_size=max_size,
         resync_interval=resync_interval,
+        scrub_rate=scrub_rate,
     )
     mode = OperatorSettings(
         kubeconfig,

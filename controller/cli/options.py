@@ -243,6 +243,15 @@ resync_interval = option(
     metavar="DURATION",
     help="Look at each image's copies again about so often.",
 )
+scrub_rate = option(
+    "--scrub-rate",
+    type=Size(),
+    default="32Mi",
+    show_default=True,
+    metavar="SIZE",
+    help="Read at most so many bytes per second and storage where spec.scrubInterval asks for it; an eighth of it "
+    "while a transfer runs.",
+)
 timeout = option(
     "--timeout",
     type=Duration(),

@@ -25,6 +25,7 @@ from controller.settings import StandaloneSettings
 @options.max_size
 @options.scan_interval
 @options.resync_interval
+@options.scrub_rate
 @options.max_deletions
 @options.confirm_deletions
 @options.verbose
@@ -39,6 +40,7 @@ def run(
     max_size: int,
     scan_interval: timedelta,
     resync_interval: timedelta,
+    scrub_rate: int,
     max_deletions: int,
     confirm_deletions: bool,
     verbose: bool,
@@ -57,6 +59,7 @@ def run(
         parallel=parallel,
         max_size=max_size,
         resync_interval=resync_interval,
+        scrub_rate=scrub_rate,
     )
     mode = StandaloneSettings(state_dir, scan_interval, max_deletions, confirm_deletions, secrets_dir)
     with running.interrupts() as stop, wiring.standalone(settings, mode, paths) as instance:

@@ -11,8 +11,10 @@ from pathlib import Path
 from types import FrameType
 
 from controller.cli.source_options import Asking
-from controller.settings import EngineSettings, Settings, SourceSettings, TransferSettings
+from controller.settings import EngineSettings, ScrubSettings, Settings, SourceSettings, TransferSettings
 
+BUSY_SHARE = 8
+"""What part of the scrub's budget is left while a transfer runs; as in settings.py."""
 Networks = Sequence[IPv4Network | IPv6Network]
 
 
@@ -24,6 +26,7 @@ def settings(
     asking: Asking | None = None,
     parallel: int | None = None,
     resync_interval: timedelta | None = None,
+    scrub_rate: int | None = None,
 ) -> Settings:
     """Return what the flags say; None is the default of settings.py."""
     transfer = TransferSettings(default_max_size_bytes=max_size)
@@ -33,6 +36,7 @@ def settings(
         source=SourceSettings(tuple(networks), tuple(allowed_paths), asking.politeness, asking.proxies),
         transfer=replace(transfer, concurrency=parallel) if parallel else transfer,
         engine=replace(engine, resync_interval=resync_interval) if resync_interval else engine,
+        scrub=ScrubSettings(scrub_rate, max(scrub_rate // BUSY_SHARE, 1)) if scrub_rate else ScrubSettings(),
     )
 
 

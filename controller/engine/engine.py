@@ -11,9 +11,11 @@ from controller.engine.berths import source_name
 from controller.engine.figures import Figures
 from controller.engine.queue import KeyedQueue
 from controller.engine.reconcile import ImageReconciler, Outcome
+from controller.engine.scrub import Scrubs
 from controller.engine.storages import OpenStorage, Storages
 from controller.model import conditions
 from controller.model.conditions import ConditionType
+from controller.model.digest import Digest
 from controller.model.image import State
 from controller.model.resource import Image, Key, Kind
 from controller.model.transfer import Running
@@ -21,7 +23,7 @@ from controller.plan.case import Case
 from controller.plan.deletion import due
 from controller.plan.observed import Limits, Observed
 from controller.ports import Clock, Resources, Secrets, StorageFactory, Transfers
-from controller.settings import EngineSettings, TransferSettings
+from controller.settings import EngineSettings, ScrubSettings, TransferSettings
 
 log = structlog.get_logger()
 
@@ -45,6 +47,7 @@ class Engine:
         on_pass: Callable[[Key, Outcome], None] = lambda _key, _outcome: None,
         figures: Figures | None = None,
         secrets: Secrets | None = None,
+        scrub: ScrubSettings | None = None,
     ) -> None:
         self._resources = resources
         self._clock = clock
@@ -53,7 +56,14 @@ class Engine:
         self._on_pass = on_pass
         self.figures = figures or Figures()
         self.queue: KeyedQueue[Key] = KeyedQueue(clock, self.figures.queue_wait.saw)
-        self.storages = Storages(resources, factory, clock, self._storage_changed)
+        self.scrubs = Scrubs(
+            clock,
+            scrub or ScrubSettings(),
+            busy=lambda: self.transfers.busy,
+            on_damage=self._damage_found,
+            on_change=lambda name: self.queue.add(Key(Kind.BACKUP_STORAGE, "", name)),
+        )
+        self.storages = Storages(resources, factory, clock, self._storage_changed, self.scrubs.state)
         self.transfers = transfers(self._transfer_changed)
         limits = Limits(
             default_max_size_bytes=transfer.default_max_size_bytes,
@@ -73,8 +83,13 @@ class Engine:
         for key in self._resources.keys(Kind.BACKUP_STORAGE):
             self.do(key)
 
-    def start(self) -> None:
-        """Probe the storages, ask for a look at every image, and start the workers."""
+    def start(self, *, scrub: bool = True) -> None:
+        """Probe the storages, ask for a look at every image, and start the workers; with `scrub`, scrubs that are due.
+
+        Who only converges once does not scrub: it would read for hours, or be cut off each time.
+        """
+        if scrub:
+            self.scrubs.open()
         self.probe_storages()
         self.enqueue(self._resources.keys(Kind.IMAGE))
         for number in range(self._settings.workers):
@@ -88,7 +103,8 @@ class Engine:
             self.queue.add(key)
 
     def stop(self) -> None:
-        """End the workers after their pass; transfers are stopped by whoever built them."""
+        """End scrubs, and the workers after their pass; transfers are stopped by whoever built them."""
+        self.scrubs.stop()
         self.queue.close()
         for thread in self._threads:
             thread.join()
@@ -109,6 +125,8 @@ class Engine:
                 if self.storages.reconcile(key):
                     self.queue.add_after(key, self._settings.probe_interval.total_seconds())
                     self._tidy(key)
+                else:
+                    self.scrubs.forget(key.name, "the storage is gone")
                 return
             image = self._resources.image(key)
             self._know(key, None if image is None else image.meta.uid)
@@ -143,9 +161,12 @@ class Engine:
     def _tidy(self, key: Key) -> None:
         """Remove what nobody waits for from a storage that answers; one that fails meanwhile is tidied another time."""
         storage = next((storage for storage in self.storages.all() if storage.name == key.name), None)
-        if storage is None or not storage.connected:
+        if storage is None:
             return
         try:
+            self.scrubs.look(storage)
+            if not storage.connected:
+                return
             self._sweep(key, storage)
             self._expunge(storage)
         except errors.TransientError as exc:
@@ -188,6 +209,17 @@ class Engine:
             keys = [self._uids[owner] for owner in owners if owner in self._uids]
         for key in keys:
             self.queue.add_after(key, STARTED_SOON_S if running else 0)
+
+    def _damage_found(self, storage: OpenStorage, sha256: Digest) -> None:
+        """Look again at the images that serve or keep a content which went to quarantine."""
+        try:
+            for key in self._resources.keys(Kind.IMAGE):
+                image = self._resources.image(key)
+                revisions = () if image is None else (image.status.current, *image.status.history)
+                if any(revision and revision.content.sha256 == sha256 for revision in revisions):
+                    self.queue.add(key)
+        except errors.GoldmasterError as exc:
+            log.warning("scrub.images_not_asked", storage=storage.name, message=str(exc))
 
     def _storage_changed(self, storage: OpenStorage) -> None:
         log.debug("storage.wakes_images", storage=storage.name)

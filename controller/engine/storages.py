@@ -9,6 +9,7 @@ import structlog
 from controller import errors
 from controller.model.backup_storage import BackupStorageSpec, Capacity, StorageStatus
 from controller.model.resource import BackupStorage, Key, Kind
+from controller.model.scrub import Scrub
 from controller.model.transfer import Failure
 from controller.plan import source
 from controller.plan.backup_storage import Probed, plan_storage
@@ -47,16 +48,23 @@ class OpenStorage:
 class Storages:
     """Reconciles BackupStorage objects and hands their adapters to whoever reconciles images.
 
-    `on_change` is called when a storage came, went, changed its spec, or began or ceased to answer.
+    `on_change` is called when a storage came, went, changed its spec, or began or ceased to answer. `scrub` says
+    what this instance knows of the scrub of a storage, by name.
     """
 
     def __init__(
-        self, resources: Resources, factory: StorageFactory, clock: Clock, on_change: Callable[[OpenStorage], None]
+        self,
+        resources: Resources,
+        factory: StorageFactory,
+        clock: Clock,
+        on_change: Callable[[OpenStorage], None],
+        scrub: Callable[[str], Scrub | None] = lambda _: None,
     ) -> None:
         self._resources = resources
         self._factory = factory
         self._clock = clock
         self._on_change = on_change
+        self._scrub = scrub
         self._lock = threading.Lock()
         self._open: dict[str, OpenStorage] = {}
 
@@ -98,6 +106,8 @@ class Storages:
             return False
         before = self._adapter(resource)
         probed = self._probe(before.adapter, create=not connected_before(resource))
+        if (ours := self._scrub(key.name)) is not None:
+            probed = replace(probed, scrub=ours, scrubbing=True)
         status = plan_storage(resource, probed, self._clock.now())
         if status != resource.status:
             resource = self._resources.write_storage_status(resource, status)
@@ -142,7 +152,8 @@ class Storages:
     @staticmethod
     def _probe(adapter: AuditedStorage, *, create: bool) -> Probed:
         try:
-            return Probed(adapter.probe(create=create), images=adapter.image_count())
+            capacity, record = adapter.probe(create=create), adapter.scrub_record()
+            return Probed(capacity, images=adapter.image_count(), scrub=record.scrub if record else None)
         except errors.TransientError as exc:
             return Probed(None, Failure(exc.reason, str(exc), terminal=False))
         except errors.TerminalError as exc:

@@ -125,6 +125,12 @@ class EmbeddedTransfers:
             return len(self._queue), len(self._running)
 
     @property
+    def busy(self) -> bool:
+        """Whether any is moving bytes."""
+        with self._lock:
+            return bool(self._running)
+
+    @property
     def closing(self) -> bool:
         """Whether `close` was called."""
         with self._lock:

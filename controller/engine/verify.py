@@ -1,4 +1,4 @@
-"""Read stored bytes again and compare: what `goldmaster verify` does, and what a scrub will do on a schedule."""
+"""Read stored bytes again and compare: what `goldmaster verify` does, and a scrub on a schedule."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from controller.engine.storages import OpenStorage, Storages
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content
 from controller.model.resource import Image
-from controller.ports import AuditedStorage
+from controller.ports import AuditedStorage, Reader
 
 BUFFER_BYTES = 1 << 20
 
@@ -69,7 +69,11 @@ def _verify_copy(
 
 def hash_stored(adapter: AuditedStorage, sha256: Digest, progress: Callable[[int], None]) -> tuple[Digest, int]:
     """Return the sha256 and the size of stored bytes. Raises StorageDamaged, StorageUnavailable."""
-    reader = adapter.open(sha256)
+    return hash_reader(adapter.open(sha256, fresh=True), progress)
+
+
+def hash_reader(reader: Reader, progress: Callable[[int], None]) -> tuple[Digest, int]:
+    """Return the sha256 and the size of what it reads, and close it. Raises what it raises."""
     hasher, size = hashlib.sha256(), 0
     buffer = memoryview(bytearray(BUFFER_BYTES))
     try:

@@ -144,7 +144,7 @@ class Standalone:
         """Run the engine until every image is settled, then end it. `tick` is called about every `tick_s` seconds."""
         self.progress.expect(self.state.keys(Kind.IMAGE))
         deadline = self._clock.monotonic() + timeout_s
-        self.engine.start()
+        self.engine.start(scrub=False)
         while not stop.is_set():
             tick()
             if self.progress.wait(tick_s):

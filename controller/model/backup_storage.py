@@ -1,11 +1,12 @@
 """A BackupStorage: a place that holds image bytes."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from controller.model.conditions import Condition
 from controller.model.image import State
+from controller.model.scrub import Scrub
 from controller.model.selector import LabelSelector
 
 
@@ -40,6 +41,8 @@ class BackupStorageSpec:
     reserved_capacity_bytes: int = 2**30
     namespace_selector: LabelSelector | None = None
     """Whose Images may use it, by the labels of their namespaces. None: everybody's."""
+    scrub_interval: timedelta | None = None
+    """How often every copy is read again; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +65,5 @@ class BackupStorageStatus:
     create_date: datetime | None = None
     last_op_date: datetime | None = None
     last_handled_reconcile_at: str | None = None
+    last_scrub: Scrub | None = None
     conditions: tuple[Condition, ...] = field(default=())

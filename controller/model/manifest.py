@@ -45,6 +45,7 @@ from controller.model.image import (
 from controller.model.origin_document import origin_to_dict, read_origin
 from controller.model.resource import API_VERSION, Key, Kind
 from controller.model.schema import Document
+from controller.model.scrub_document import scrub_from_fields, scrub_to_dict
 from controller.model.selector import LabelSelector, Requirement, SelectorOperator
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
@@ -195,6 +196,7 @@ def parse_storage_spec(value: object) -> BackupStorageSpec:
         state=fields.choice("state", State) or State.ENABLED,
         reserved_capacity_bytes=2**30 if reserved is None else reserved,
         namespace_selector=_selector(fields.child("namespaceSelector")),
+        scrub_interval=fields.parsed("scrubInterval", quantity.parse_duration),
     )
     block.reject_unknown()
     fields.reject_unknown()
@@ -384,6 +386,7 @@ def storage_status_to_dict(status: BackupStorageStatus) -> dict[str, Any]:
         totalCapacity=status.capacity.total_bytes if status.capacity else None,
         availableCapacity=status.capacity.available_bytes if status.capacity else None,
         images=status.images,
+        lastScrub=None if status.last_scrub is None else scrub_to_dict(status.last_scrub),
         createDate=_time(status.create_date),
         lastOpDate=_time(status.last_op_date),
         lastHandledReconcileAt=status.last_handled_reconcile_at,
@@ -401,6 +404,7 @@ def storage_status_from_dict(value: object) -> BackupStorageStatus:
         observed_generation=fields.integer("observedGeneration") or 0,
         capacity=None if total is None or available is None else Capacity(total, available),
         images=fields.integer("images") or 0,
+        last_scrub=scrub_from_fields(fields.child("lastScrub")),
         create_date=fields.time("createDate"),
         last_op_date=fields.time("lastOpDate"),
         last_handled_reconcile_at=fields.text("lastHandledReconcileAt"),

@@ -120,6 +120,7 @@ RULES: dict[Kind, tuple[Rule, ...]] = {
             lambda spec: (spec["type"] == "ImageStore") == ("imageStore" in spec),
             ("imageStore",),
         ),
+        Rule(("spec", "scrubInterval"), "must be from 1h to 8760h", _within("1h", "8760h")),
         Rule(("spec", "imageStore", "path"), 'must not hold empty, "." or ".." segments', _plain_segments),
         Rule(
             ("spec", "namespaceSelector", "matchLabels"),

@@ -44,6 +44,8 @@ class StoredRef:
     """`namespace/name` of the image that claimed it; empty where nobody noted it."""
     origin: Origin | None = None
     """What the source said of these bytes; None where nobody noted it."""
+    verified_at: datetime | None = None
+    """When the bytes were last read and right, or proven while they were stored; None: nobody noted it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from controller.model import conditions
 from controller.model.backup_storage import BackupStorageStatus, Capacity, StorageStatus
 from controller.model.conditions import Condition, ConditionType
 from controller.model.resource import BackupStorage
+from controller.model.scrub import Scrub
 from controller.model.transfer import Failure
-from controller.plan import source
+from controller.plan import scrub, source
 from controller.reasons import Reason
 
 
@@ -20,6 +21,10 @@ class Probed:
     failure: Failure | None = None
     images: int | None = None
     """How many images have a copy on it; None: not counted."""
+    scrub: Scrub | None = None
+    """What is known of the last scrub; None: nothing, or it could not be read."""
+    scrubbing: bool = False
+    """Whether this instance knows that of itself, not from what lies beside the bytes."""
 
 
 def plan_storage(storage: BackupStorage, probed: Probed, now: datetime) -> BackupStorageStatus:
@@ -43,11 +48,12 @@ def plan_storage(storage: BackupStorage, probed: Probed, now: datetime) -> Backu
         observed_generation=generation,
         capacity=probed.capacity or old.capacity,
         images=old.images if probed.images is None else probed.images,
+        last_scrub=scrub.told(probed.scrub or old.last_scrub, running=probed.scrubbing),
         create_date=old.create_date or storage.meta.created,
         last_op_date=old.last_op_date,
         last_handled_reconcile_at=storage.meta.requested_at,
         conditions=conditions.merge(old.conditions, new),
     )
-    if old.last_op_date is None or replace(status, capacity=old.capacity) != old:
+    if old.last_op_date is None or replace(status, capacity=old.capacity, last_scrub=old.last_scrub) != old:
         status = replace(status, last_op_date=now)
     return status

@@ -157,6 +157,8 @@ class Case:
         served = current is not None and any(
             storage.serves(current.content.sha256) for storage in self.observed.storages
         )
+        if current is not None and not served:
+            finding = replace(finding, unserved=self._lost())
         if finding.stalled:
             trouble = dict.fromkeys((storage.uuid for storage in self.choice.targets), finding.reason) | (trouble or {})
         refs = status.refs(image, self.choice.targets, current, trouble or {}, now=self.now)
@@ -164,6 +166,11 @@ class Case:
             image, finding, current=current, history=history, available=served, refs=refs, uuid=self.uuid, now=self.now
         )
         return Plan(built, finding.message, effects=effects, after=after, requeue=requeue)
+
+    def _lost(self) -> Reason:
+        """Say why nobody shows a copy of a revision that was verified once: damaged or gone, or not known."""
+        away = any(not storage.reachable for storage in self.choice.targets)
+        return Reason.STORAGE_UNAVAILABLE if away else Reason.STORAGE_DAMAGED
 
     def stalled(self, reason: Reason, message: str, *, after: tuple[Effect, ...] = ()) -> Plan:
         """End until the spec changes or somebody asks; resyncs go on, so that what is served stays watched."""

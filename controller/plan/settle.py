@@ -204,7 +204,8 @@ def _fill(case: Case, wanted: Revision, spread: Spread) -> Plan:
             return case.not_ready_yet("forget a copy whose bytes are gone", (ReleaseTransfer(request.key),))
         if isinstance(state, Broken):
             trouble = {target.uuid: state.failure.reason for target in request.targets}
-            return case.broken(request.key, state, current=current, trouble=trouble)
+            broken, trouble = _not_healed(case, wanted, state, trouble) if origin is None else (state, trouble)
+            return case.broken(request.key, broken, current=current, trouble=trouble)
     for request, state in states.items():
         if isinstance(state, Queued | Running):
             return case.under_way(request, state, current=current)
@@ -215,6 +216,18 @@ def _fill(case: Case, wanted: Revision, spread: Spread) -> Plan:
     whence = origin.name if origin is not None else wanted.url
     places = ", ".join(storage.name for storage in spread.missing)
     return case.start(requests, f"copy {wanted.content.sha256} from {whence} to {places}")
+
+
+def _not_healed(
+    case: Case, wanted: Revision, broken: Broken, trouble: dict[str, Reason]
+) -> tuple[Broken, dict[str, Reason]]:
+    """Say that the bytes were there and are lost: why they are fetched is not why fetching them fails."""
+    current = case.image.status.current
+    if current is None or current.content.sha256 != wanted.content.sha256:
+        return broken, trouble
+    message = f"the stored copies are damaged or gone, and they could not be fetched again: {broken.failure.message}"
+    failure = replace(broken.failure, message=message)
+    return replace(broken, failure=failure), dict.fromkeys(trouble, Reason.STORAGE_DAMAGED)
 
 
 def _requests(case: Case, wanted: Revision, spread: Spread, origin: StorageView | None) -> tuple[TransferRequest, ...]:

@@ -29,6 +29,8 @@ class Finding:
     queue_position: int | None = None
     attempts: int = 0
     next_retry_at: datetime | None = None
+    unserved: Reason | None = None
+    """Why the known revision is not served, where that is another reason than `reason`."""
 
 
 def build(
@@ -95,7 +97,8 @@ def _conditions(
         text = f"serves {current.content.sha256}"
         yield condition(ConditionType.AVAILABLE, True, Reason.SUCCEEDED, text)
     else:
-        yield condition(ConditionType.AVAILABLE, False, finding.reason, "no verified revision is served")
+        text = "no verified revision is served"
+        yield condition(ConditionType.AVAILABLE, False, finding.unserved or finding.reason, text)
     if finding.stalled:
         yield condition(ConditionType.STALLED, True, finding.reason, finding.message)
     elif finding.reconciling is not None:

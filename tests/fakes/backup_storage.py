@@ -7,8 +7,9 @@ from threading import RLock
 
 from controller import errors, ports
 from controller.model.backup_storage import BackupStorageSpec, Capacity
-from controller.model.digest import Digest
+from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content
+from controller.model.scrub import ScrubRecord
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord
 
 
@@ -52,6 +53,7 @@ class _Partial:
 class _Object:
     data: bytearray
     content: Content
+    verified_at: datetime
     provenance: tuple[Provenance, ...] = ()
 
 
@@ -81,6 +83,7 @@ class FakeBackupStorage:
         """By (image uuid, sha256)."""
         self.quarantined: list[tuple[str, str]] = []
         """(sha256, why)."""
+        self.scrubbed: ScrubRecord | None = None
         self.clock = clock
         self.lock = RLock()
 
@@ -151,7 +154,10 @@ class FakeBackupStorage:
             if there is None or len(there.data) != content.size_bytes:
                 if there is not None:
                     self.quarantined.append((content.sha256.hex, "wrong size"))
-                self.objects[content.sha256.hex] = _Object(bytearray(staged.partial.data), content)
+                there = self.objects[content.sha256.hex] = _Object(
+                    bytearray(staged.partial.data), content, self.clock.now()
+                )
+            there.verified_at = self.clock.now()
             self.counts.published += 1
             staged.discard()
             if provenance is not None:
@@ -204,9 +210,15 @@ class FakeBackupStorage:
         with self.lock:
             self.ask()
             mine = {digest: claim for (uuid, digest), claim in sorted(self.claimed.items()) if uuid == image_uuid}
-            return tuple(replace(claim.ref, intact=self._is_intact(digest, claim)) for digest, claim in mine.items())
+            return tuple(self._seen(digest, claim) for digest, claim in mine.items())
 
-    def open(self, sha256: Digest) -> "FakeReader":
+    def _seen(self, digest: str, claim: _Claim) -> StoredRef:
+        there = self.objects.get(digest)
+        return replace(
+            claim.ref, intact=self._is_intact(digest, claim), verified_at=there.verified_at if there else None
+        )
+
+    def open(self, sha256: Digest, *, fresh: bool = False) -> "FakeReader":
         with self.lock:
             self.ask()
             there = self.objects.get(sha256.hex)
@@ -299,6 +311,35 @@ class FakeBackupStorage:
             self.ask()
             if self.objects.pop(sha256.hex, None) is not None:
                 self.quarantined.append((sha256.hex, why))
+
+    # --- scrubbing ---------------------------------------------------------------------------------------------------
+
+    def stored(self, after: Digest | None) -> Iterator[Digest]:
+        with self.lock:
+            self.ask()
+            names = sorted(name for name in self.objects if after is None or name > after.hex)
+        for name in names:
+            with self.lock:
+                self.ask()
+            yield Digest(Algorithm.SHA256, name)
+
+    def note_verified(self, sha256: Digest, at: datetime) -> None:
+        with self.lock:
+            self.ask()
+            self.need_room(0)
+            if sha256.hex in self.objects:
+                self.objects[sha256.hex].verified_at = at
+
+    def scrub_record(self) -> ScrubRecord | None:
+        with self.lock:
+            self.ask()
+            return self.scrubbed
+
+    def save_scrub_record(self, record: ScrubRecord) -> None:
+        with self.lock:
+            self.ask()
+            self.need_room(0)
+            self.scrubbed = record
 
     # --- what the parts share ----------------------------------------------------------------------------------------
 

@@ -54,6 +54,11 @@ class FakeTransfers:
         with self._lock:
             return frozenset(key for key, owners in self._owners.items() if owner in owners)
 
+    @property
+    def busy(self) -> bool:
+        with self._lock:
+            return any(isinstance(state, Running) for state in self._states.values())
+
     def release(self, key: str, owner: str) -> None:
         with self._lock:
             owners = self._owners.get(key, set())

@@ -4,13 +4,14 @@ What is where, for people with `ls` and `sha256sum`:
 
     <path>/goldmaster.json                   marker: layout version, and the uuid of the BackupStorage this is
     <path>/objects/sha256/ab/<64 hex>        the bytes, mode 0444; the name is their sha256
-    <path>/objects/sha256/ab/<64 hex>.json   record: sizes, format, md5, digests as downloaded, and maybe which
-                                             answers of which urls it was: fingerprint, ETag, length
+    <path>/objects/sha256/ab/<64 hex>.json   record: sizes, format, md5, digests as downloaded, when last verified, and
+                                             maybe which answers of which urls it was: fingerprint, ETag, length
     <path>/images/<imageUuid>/<40 hex>       the same bytes once more (hard link): what `zstore://<imageUuid>/<40 hex>`
                                              names; 40 hex are the first of the sha256
     <path>/images/<imageUuid>/<40 hex>.json  claim: from where, when, proven by what
     <path>/staging/<name>.partial, .json     bytes that are on their way, and the record to go on with them
     <path>/trash/<imageUuid>.json            record of a deleted image whose claims are kept: until when
+    <path>/scrub.json                        how far reading everything again has come
     <path>/quarantine/<64 hex>.<n>           damaged bytes, out of service, kept for a person; .json says why
 
 One file per content, however many images share it; the link count says how many names it has. A claim is its JSON file:
@@ -28,11 +29,10 @@ name in `objects`; `mend` puts that name back. Within a process a lock per conte
 """
 
 import contextlib
-import dataclasses
 import errno
 import os
 from collections.abc import Collection, Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from controller import errors, ports
 from controller.adapters import durable_files
@@ -41,11 +41,13 @@ from controller.adapters.backup import imagestore_objects as objects
 from controller.adapters.backup import imagestore_records as records
 from controller.adapters.backup.imagestore_audit import Auditor
 from controller.adapters.backup.imagestore_repair import Repairer
+from controller.adapters.backup.imagestore_scrub import Scrubber
 from controller.adapters.backup.imagestore_staging import ImageStoreFile, StagingRoom
 from controller.adapters.durable_files import Directory, FileCalls
 from controller.model.backup_storage import Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
+from controller.model.scrub import ScrubRecord
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord
 
 _UNCLAIMED_GRACE_S = 600.0
@@ -72,6 +74,7 @@ class ImageStore:
         self._staging = StagingRoom(self._layout, clock, reserved_bytes=reserved_bytes)
         self._audit = Auditor(self._layout, self._staging, clock)
         self._repair = Repairer(self._layout, self._staging, self._audit)
+        self._scrubber = Scrubber(self._layout)
         self._awaiting_claim = held.awaiting_claim
 
     def probe(self, *, create: bool = True) -> Capacity:
@@ -129,7 +132,7 @@ class ImageStore:
         staged.trim()
         with self._layout.lock(digest), self._layout.root(f"publish {digest}") as root:
             with root.made(layout.STAGING) as room, root.made(*layout.shard(digest)) as shard:
-                _place(self._files, root, room, shard, staged, content, provenance)
+                _place(self._files, root, room, shard, staged, content, provenance, self._clock.now())
             self._note_unclaimed(digest)
         with contextlib.suppress(errors.TransientError):  # the bytes are in place; what stays of the partial is swept
             staged.discard()
@@ -164,10 +167,10 @@ class ImageStore:
             content = objects.read_record(shard, digest) if shard is not None else None
             if shard is None or content is None:
                 return
-            known = objects.read_provenance(shard, digest)
+            known, verified_at = objects.read_provenance(shard, digest), objects.read_verified_at(shard, digest)
             if provenance not in known:
                 with root.made(layout.STAGING) as room:
-                    objects.write_record(room, shard, content, (*known, provenance))
+                    objects.write_record(room, shard, content, (*known, provenance), verified_at)
                 shard.sync()
 
     def link(self, image_uuid: str, ref: StoredRef) -> str:
@@ -222,10 +225,9 @@ class ImageStore:
         ):
             if mine is None:
                 return ()
-            claims = objects.read_claims(mine, image_uuid)
-            return tuple(dataclasses.replace(ref, intact=objects.is_intact(root, mine, ref.content)) for ref in claims)
+            return tuple(objects.seen(root, mine, ref) for ref in objects.read_claims(mine, image_uuid))
 
-    def open(self, sha256: Digest) -> "ObjectReader":
+    def open(self, sha256: Digest, *, fresh: bool = False) -> "ObjectReader":
         """Open stored bytes for reading; see ports."""
         digest = layout.require_sha256(sha256)
         with (
@@ -235,7 +237,7 @@ class ImageStore:
             if shard is None or layout.regular_size(shard.stat(digest.hex)) is None:
                 raise errors.StorageDamaged(f"{self._layout.path}: {digest} is not there as a file")
             fd = shard.open_file(digest.hex, os.O_RDONLY)
-            return ObjectReader(self._files, fd, f"{self._layout.path}: {digest}")
+            return ObjectReader(self._files, fd, f"{self._layout.path}: {digest}", fresh=fresh)
 
     # --- trash: the claims of a deleted image stay, its record says until when ------------------------------------
 
@@ -309,21 +311,41 @@ class ImageStore:
         """Take damaged bytes out of service; see ports."""
         self._repair.quarantine(sha256, why)
 
+    # --- scrubbing: see Scrubber -------------------------------------------------------------------------------------
+
+    def stored(self, after: Digest | None) -> Iterator[Digest]:
+        """Yield what is stored; see ports."""
+        return self._scrubber.stored(after)
+
+    def note_verified(self, sha256: Digest, at: datetime) -> None:
+        """Note when a content was right; see ports."""
+        self._scrubber.note_verified(sha256, at)
+
+    def scrub_record(self) -> ScrubRecord | None:
+        """Return how far the last scrub came; see ports."""
+        return self._scrubber.scrub_record()
+
+    def save_scrub_record(self, record: ScrubRecord) -> None:
+        """Replace it; see ports."""
+        self._scrubber.save_scrub_record(record)
+
 
 class ObjectReader:
     """A Reader (see ports) of one object."""
 
-    def __init__(self, files: FileCalls, fd: int, doing: str) -> None:
+    def __init__(self, files: FileCalls, fd: int, doing: str, *, fresh: bool = False) -> None:
         self._files = files
+        self._fresh = fresh
         self._fd = fd
         self._doing = doing
         self._offset = 0
         with contextlib.suppress(OSError):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        self._forget(0, 0)
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill `buffer` from its start; 0 at the end. Raises StorageDamaged, StorageUnavailable."""
-        filled = 0
+        filled, began = 0, self._offset
         try:
             while filled < len(buffer):
                 count = self._files.preadv(self._fd, buffer[filled:], self._offset)
@@ -331,11 +353,18 @@ class ObjectReader:
                     break
                 filled += count
                 self._offset += count
+            self._forget(began, filled)
         except OSError as exc:
             if exc.errno == errno.EIO:
                 raise errors.StorageDamaged(f"{self._doing}: unreadable at byte {self._offset}") from exc
             raise durable_files.storage_error(self._doing, exc) from exc
         return filled
+
+    def _forget(self, offset: int, count: int) -> None:
+        """Let the page cache forget clean pages: a check must see the disk, and leave the cache to who needs it."""
+        if self._fresh:
+            with contextlib.suppress(OSError):
+                self._files.forget(self._fd, offset, count)
 
     def close(self) -> None:
         """Let go of it; twice is fine."""
@@ -352,6 +381,7 @@ def _place(
     staged: ImageStoreFile,
     content: Content,
     provenance: Provenance | None,
+    now: datetime,
 ) -> None:
     """Record first, object second: a crash between leaves a record of nothing, never bytes without their facts."""
     digest, partial = content.sha256, staged.name + layout.PARTIAL_SUFFIX
@@ -366,9 +396,8 @@ def _place(
     record, known = objects.read_record(shard, digest), objects.read_provenance(shard, digest)
     news = () if provenance is None or provenance in known else (provenance,)
     if record is None or record.size_bytes != content.size_bytes:
-        objects.write_record(room, shard, content, news)
-    elif news:
-        objects.write_record(room, shard, record, (*known, *news))
+        record, known = content, ()
+    objects.write_record(room, shard, record, (*known, *news), now)
     if there is None and room.link(partial, shard, digest.hex):
         staged.protect(layout.OBJECT_MODE)  # after the link: an object may not be written, a partial has to be
     elif there is not None:

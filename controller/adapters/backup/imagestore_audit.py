@@ -23,7 +23,8 @@ IN_PROGRESS = timedelta(hours=1)
 RESUMABLE = timedelta(days=7)
 """How long a partial with a resume record is kept for the next try before it is a finding."""
 _KNOWN = frozenset({
-    layout.MARKER, layout.OBJECTS, layout.IMAGES, layout.STAGING, layout.TRASH, layout.QUARANTINE, "lost+found",
+    layout.MARKER, layout.OBJECTS, layout.IMAGES, layout.STAGING, layout.TRASH, layout.QUARANTINE, layout.SCRUB,
+    "lost+found",
 })  # fmt: skip
 
 

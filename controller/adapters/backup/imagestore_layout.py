@@ -20,6 +20,7 @@ IMAGES = "images"
 STAGING = "staging"
 QUARANTINE = "quarantine"
 TRASH = "trash"
+SCRUB = "scrub.json"
 RECORD_SUFFIX = ".json"
 PARTIAL_SUFFIX = ".partial"
 OBJECT_MODE = 0o444

@@ -8,6 +8,8 @@ import errno
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 
 from controller.adapters import durable_files
 from controller.adapters.backup import imagestore_layout as layout
@@ -34,6 +36,12 @@ def read_provenance(shard: Directory, digest: Digest) -> tuple[Provenance, ...]:
     return () if text is None else records.read_provenance(text)
 
 
+def read_verified_at(shard: Directory, digest: Digest) -> datetime | None:
+    """Return when the bytes of an object were right last, None where nobody noted it."""
+    text = shard.read_small(digest.hex + layout.RECORD_SUFFIX)
+    return None if text is None else records.read_verified_at(text)
+
+
 def read_claims(mine: Directory, image_uuid: str) -> list[StoredRef]:
     """Return the claims in an image's directory that can be parsed, `intact` not looked at."""
     found = []
@@ -54,10 +62,23 @@ def read_claim(mine: Directory, image_uuid: str, name: str) -> StoredRef | None:
     return ref if ref is not None and ref.content.image_id == name else None
 
 
+def seen(root: Directory, mine: Directory, ref: StoredRef) -> StoredRef:
+    """Return a claim with what the disk shows of its bytes: whether they are there, and when they were right last."""
+    digest = ref.content.sha256
+    with root.within(*layout.shard(digest)) as shard:
+        there = shard.stat(digest.hex) if shard is not None else None
+        verified_at = read_verified_at(shard, digest) if shard is not None else None
+    return replace(ref, intact=_one_file(mine, ref.content, there), verified_at=verified_at)
+
+
 def is_intact(root: Directory, mine: Directory, content: Content) -> bool:
     """Whether the claim's own name and the object are one regular file of the recorded size."""
     with root.within(*layout.shard(content.sha256)) as shard:
         there = shard.stat(content.sha256.hex) if shard is not None else None
+    return _one_file(mine, content, there)
+
+
+def _one_file(mine: Directory, content: Content, there: os.stat_result | None) -> bool:
     own = mine.stat(content.image_id)
     return (
         there is not None
@@ -84,9 +105,15 @@ def has_digest(files: FileCalls, shard: Directory, digest: Digest) -> bool:
     return hasher.digest() == digest
 
 
-def write_record(room: Directory, shard: Directory, content: Content, provenance: Iterable[Provenance] = ()) -> None:
+def write_record(
+    room: Directory,
+    shard: Directory,
+    content: Content,
+    provenance: Iterable[Provenance] = (),
+    verified_at: datetime | None = None,
+) -> None:
     """Write the record of an object; the caller syncs `shard`."""
-    text = records.content_bytes(content, provenance)
+    text = records.content_bytes(content, provenance, verified_at)
     room.write_durably(shard, content.sha256.hex + layout.RECORD_SUFFIX, text)
 
 
@@ -123,7 +150,11 @@ def set_aside(root: Directory, room: Directory, shard: Directory, digest: Digest
             number += 1
         name = f"{digest.hex}.{number}"
         note = json.dumps({"sha256": digest.hex, "why": why}, indent=1) + "\n"
-        room.write_durably(quarantine, name + layout.RECORD_SUFFIX, note.encode())
+        try:
+            room.write_durably(quarantine, name + layout.RECORD_SUFFIX, note.encode())
+        except OSError as exc:
+            if exc.errno not in durable_files.FULL:
+                raise  # a full disk, though, must not keep damaged bytes in service for want of a note
         shard.move(digest.hex, quarantine, name)
         shard.remove(digest.hex + layout.RECORD_SUFFIX)
         quarantine.sync()

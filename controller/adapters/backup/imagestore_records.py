@@ -12,10 +12,12 @@ from typing import Any
 
 from controller import errors
 from controller.model.digest import Algorithm, Digest
-from controller.model.fields import Fields
+from controller.model.fields import Fields, format_time
 from controller.model.image import Content, Format
 from controller.model.origin import Origin
 from controller.model.origin_document import origin_to_dict, read_origin
+from controller.model.scrub import ScrubRecord
+from controller.model.scrub_document import scrub_from_fields, scrub_to_dict
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord, Validator
 
 LAYOUT_VERSION = 1
@@ -65,10 +67,16 @@ def read_marker(text: bytes) -> Marker | None:
         return None
 
 
-def content_bytes(content: Content, provenance: Iterable[Provenance] = ()) -> bytes:
-    """Write the record of a content. Without provenance it is the record that older versions wrote."""
+def content_bytes(
+    content: Content, provenance: Iterable[Provenance] = (), verified_at: datetime | None = None
+) -> bytes:
+    """Write the record of a content, its provenance, and when its bytes were right last; None: nobody knows when.
+
+    Without the latter two it is the record that older versions wrote.
+    """
     known = [_provenance_dict(one) for one in provenance][-MAX_PROVENANCE:]
-    return _dump(_content_dict(content) | ({"provenance": known} if known else {}))
+    at = {} if verified_at is None else {"verifiedAt": format_time(verified_at)}
+    return _dump(_content_dict(content) | ({"provenance": known} if known else {}) | at)
 
 
 def read_content(text: bytes) -> Content | None:
@@ -87,6 +95,32 @@ def read_provenance(text: bytes) -> tuple[Provenance, ...]:
             return tuple(_provenance(one) for one in json.loads(text).get("provenance", []))
     except _Damaged:
         return ()
+
+
+def read_verified_at(text: bytes) -> datetime | None:
+    """Read from the record of a content when its bytes were right last, None where nobody noted it."""
+    try:
+        with _damage():
+            return Fields(json.loads(text), ()).time("verifiedAt")
+    except _Damaged:
+        return None
+
+
+def scrub_bytes(record: ScrubRecord) -> bytes:
+    """Write how far a scrub came."""
+    position = None if record.position is None else str(record.position)
+    return _dump({**scrub_to_dict(record.scrub), "position": position})
+
+
+def read_scrub(text: bytes) -> ScrubRecord | None:
+    """Read how far a scrub came, None where it is damaged: then the next one begins afresh."""
+    try:
+        with _damage():
+            data = json.loads(text)
+            scrub, position = scrub_from_fields(Fields(data, ())), _optional_text(data["position"])
+            return None if scrub is None else ScrubRecord(scrub, None if position is None else _sha256(position))
+    except _Damaged:
+        return None
 
 
 def claim_bytes(image_uuid: str, ref: StoredRef) -> bytes:
@@ -210,8 +244,8 @@ def _content_dict(content: Content) -> dict[str, Any]:
 
 
 def _content(data: dict[str, Any]) -> Content:
-    sha256, md5 = Digest.parse(data["sha256"]), Digest.parse(data["md5"])
-    if sha256.algorithm is not Algorithm.SHA256 or md5.algorithm is not Algorithm.MD5:
+    sha256, md5 = _sha256(data["sha256"]), Digest.parse(data["md5"])
+    if md5.algorithm is not Algorithm.MD5:
         raise ValueError("a digest of another algorithm")
     return Content(
         sha256=sha256,
@@ -245,6 +279,13 @@ def _provenance(data: dict[str, Any]) -> Provenance:
         namespace=_text(data["namespace"]),
         anonymous=data["anonymous"],
     )
+
+
+def _sha256(text: str) -> Digest:
+    digest = Digest.parse(text)
+    if digest.algorithm is not Algorithm.SHA256:
+        raise ValueError("a digest of another algorithm")
+    return digest
 
 
 def _count(value: object) -> int:

@@ -12,6 +12,7 @@ from controller.adapters.durable_files import storage_errors
 from controller.model.backup_storage import BackupStorageSpec, Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
+from controller.model.scrub import ScrubRecord
 from controller.model.transfer import Provenance, StoredRef, TrashRecord
 
 _NOBODY = "0" * 32
@@ -65,6 +66,10 @@ class RehearsedStore(ImageStore):
     def provenance(self, sha256: Digest) -> tuple[Provenance, ...]:
         """Return where a stored content came from; see ports."""
         return () if self._unmade else super().provenance(sha256)
+
+    def scrub_record(self) -> ScrubRecord | None:
+        """Return how far the last scrub came; see ports."""
+        return None if self._unmade else super().scrub_record()
 
     def find(self, sha256: Digest) -> Content | None:
         """Return the record of a stored content; see ports."""

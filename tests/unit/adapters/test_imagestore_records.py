@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from controller.adapters.backup import imagestore_records as records
 from controller.model.origin import Origin
+from controller.model.scrub import Scrub, ScrubRecord, ScrubState
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, Validator
 from tests.fakes.stored_bytes import IMAGE, answer, content_of, ref_of
 
@@ -21,6 +22,8 @@ LENGTHS = st.none() | st.integers(0, 2**63)
 ORIGINS = st.none() | st.builds(
     Origin, TEXT, st.builds(Validator, OPTIONAL_TEXT, OPTIONAL_TEXT), LENGTHS, OPTIONAL_TEXT
 )
+AT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
+SCRUBBED = ScrubRecord(Scrub(ScrubState.RUNNING, AT, AT, 4, 5, 1, "x"), CONTENT.sha256)
 
 
 @given(TEXT, OPTIONAL_TEXT, OPTIONAL_TEXT, st.none() | st.integers(0, 2**63), st.integers(0, 2**63))
@@ -38,7 +41,14 @@ def test_a_claim_is_read_as_written(source: str, proof: str, url: str, at: datet
 
 
 def test_a_content_is_read_as_written() -> None:
-    assert records.read_content(records.content_bytes(CONTENT)) == CONTENT
+    for at in (AT, None):
+        assert records.read_content(records.content_bytes(CONTENT, verified_at=at)) == CONTENT
+        assert records.read_verified_at(records.content_bytes(CONTENT, verified_at=at)) == at
+
+
+def test_a_scrub_is_read_as_written() -> None:
+    for record in (SCRUBBED, ScrubRecord(Scrub(ScrubState.FINISHED, AT))):
+        assert records.read_scrub(records.scrub_bytes(record)) == record
 
 
 @given(TEXT, TEXT, st.integers(0, 2**63), TEXT, st.booleans())
@@ -86,20 +96,23 @@ def test_a_marker_of_any_layout_is_read() -> None:
 
 WRITTEN = [
     (records.marker_bytes("5" * 32), records.read_marker),
-    (records.content_bytes(CONTENT), records.read_content),
+    (records.content_bytes(CONTENT, verified_at=AT), records.read_content),
     (records.claim_bytes(IMAGE, ref_of(CONTENT)), lambda text: records.read_claim(text, install_prefix=PREFIX)),
     (records.resume_bytes(ResumeRecord("s", Validator("e", "m"), 5, 3)), records.read_resume),
+    (records.scrub_bytes(SCRUBBED), records.read_scrub),
+    (records.content_bytes(CONTENT, verified_at=AT), records.read_verified_at),
 ]
+KINDS = ["marker", "content", "claim", "resume", "scrub", "verified"]
 
 
-@pytest.mark.parametrize("kind", range(4), ids=["marker", "content", "claim", "resume"])
+@pytest.mark.parametrize("kind", range(6), ids=KINDS)
 def test_a_file_cut_short_anywhere_is_none(kind: int) -> None:
     text, read = WRITTEN[kind]
     whole = len(text.rstrip())
     assert [length for length in range(whole) if read(text[:length]) is not None] == []
 
 
-@pytest.mark.parametrize("kind", range(4), ids=["marker", "content", "claim", "resume"])
+@pytest.mark.parametrize("kind", range(6), ids=KINDS)
 @settings(max_examples=40)
 @given(junk=st.recursive(st.none() | st.booleans() | st.floats() | TEXT, st.lists), data=st.data())
 def test_a_file_with_any_field_replaced_never_raises(kind: int, junk: object, data: st.DataObject) -> None:
@@ -111,13 +124,13 @@ def test_a_file_with_any_field_replaced_never_raises(kind: int, junk: object, da
 
 
 @pytest.mark.parametrize("text", [b"", b"\x00" * 500, b"\xff\xfe", b"[" * 60000, b"null", b"{}", b"[]", b"1"])
-@pytest.mark.parametrize("kind", range(4), ids=["marker", "content", "claim", "resume"])
+@pytest.mark.parametrize("kind", range(6), ids=KINDS)
 def test_what_a_crash_or_a_disk_leaves_is_none(kind: int, text: bytes) -> None:
     assert WRITTEN[kind][1](text) is None
 
 
 def test_digests_of_the_wrong_algorithm_and_naive_times_are_refused() -> None:
-    content = json.loads(records.content_bytes(CONTENT))
+    content = json.loads(records.content_bytes(CONTENT, verified_at=AT))
     swapped = content | {"sha256": content["md5"]}
     assert records.read_content(json.dumps(swapped).encode()) is None
     claim = json.loads(records.claim_bytes(IMAGE, ref_of(CONTENT))) | {"importedAt": "2026-01-02T03:04:05"}

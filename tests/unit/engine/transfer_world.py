@@ -210,7 +210,7 @@ class MemoryStorage:
     def refs(self, image_uuid: str) -> tuple[StoredRef, ...]:
         raise AssertionError("a transfer does not ask this")
 
-    def open(self, sha256: Digest) -> "MemoryReader":
+    def open(self, sha256: Digest, *, fresh: bool = False) -> "MemoryReader":
         if sha256.hex not in self.contents:
             raise errors.StorageDamaged("it is not there")
         return MemoryReader(self.contents[sha256.hex][1])

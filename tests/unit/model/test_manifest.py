@@ -38,6 +38,7 @@ from controller.model.image import (
 )
 from controller.model.origin import Origin, Skipped, Validator
 from controller.model.schema import path_text, translate
+from controller.model.scrub import Scrub, ScrubState
 from controller.model.selector import LabelSelector, Requirement, SelectorOperator
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
@@ -119,7 +120,8 @@ def test_the_parser_knows_every_field_of_the_crd() -> None:
     signature = schema["checksumFrom"]["properties"]["signature"]["properties"]
     assert SIGNATURE.keys() == signature.keys()
     assert signature["keyRef"]["properties"].keys() == {"name"}
-    full = {"type": "ImageStore", "imageStore": {"path": "/x"}, "state": "Disabled", "reservedCapacity": 0}
+    full: dict[str, Any] = {"type": "ImageStore", "imageStore": {"path": "/x"}, "state": "Disabled"}
+    full |= {"reservedCapacity": 0, "scrubInterval": "168h"}
     requirement = {"key": "team", "operator": "In", "values": ["a", "b"]}
     full["namespaceSelector"] = {"matchLabels": {"tier": "gold"}, "matchExpressions": [requirement]}
     assert full.keys() == openapi("BackupStorage")["properties"]["spec"]["properties"].keys()
@@ -371,7 +373,10 @@ FULL_STATUS = ImageStatus(
     paravirtualized=True,
     conditions=(READY,),
 )
-FULL_STORAGE_STATUS = BackupStorageStatus(UUID, StorageStatus.CONNECTED, 3, Capacity(10, 5), 1, NOW, NOW, "x", (READY,))
+SCRUB = Scrub(ScrubState.INTERRUPTED, NOW, NOW, 3, 4, 1, "stopped")
+FULL_STORAGE_STATUS = BackupStorageStatus(
+    UUID, StorageStatus.CONNECTED, 3, Capacity(10, 5), 1, NOW, NOW, "x", SCRUB, (READY,)
+)
 
 
 def shape(value: object) -> object:
