@@ -9,11 +9,12 @@ import structlog
 from controller import errors
 from controller.engine.execute import execute
 from controller.engine.observe import observe
+from controller.engine.predecessors import Predecessors
 from controller.engine.rotations import Rotations
 from controller.engine.storages import Storages
 from controller.model.resource import Image, Key
 from controller.plan import source
-from controller.plan.effects import LetGo, Plan, StartTransfer
+from controller.plan.effects import Discard, LetGo, Plan, StartTransfer
 from controller.plan.image import plan_image
 from controller.plan.observed import Limits, Observed
 from controller.ports import Clock, Resources, Secrets, Transfers
@@ -58,6 +59,7 @@ class ImageReconciler:
         self._clock = clock
         self._limits = limits
         self.rotations = Rotations(secrets)
+        self._predecessors = Predecessors(storages, clock)
         self._lock = threading.Lock()
         self._holders: dict[str, Key] = {}
 
@@ -69,15 +71,17 @@ class ImageReconciler:
         observed = observe(image, self._storages, self._transfers, self._clock, self._limits)
         if self.rotations.since(image):
             observed = replace(observed, secrets_changed=True)
-        if (holder := self._holder(image)) != key:
+        uuid = self._predecessors.uuid(image)
+        if uuid and self._holder(key, uuid) == key:
+            observed = replace(observed, predecessor=uuid)
+        if not observed.foreign and (holder := self._holder(key, source.image_uuid(image))) != key:
             observed = replace(
                 observed, foreign=f"spec.uuid is that of {holder.owner}: choose another, or leave it out"
             )
         return image, observed, plan_image(image, observed, self._clock.now(), self._limits)
 
-    def _holder(self, image: Image) -> Key:
+    def _holder(self, key: Key, uuid: str) -> Key:
         """Return which living image has this uuid: the first that was looked at, as long as it is there."""
-        key, uuid = image.meta.key, source.image_uuid(image)
         with self._lock:
             holder = self._holders.setdefault(uuid, key)
         if holder == key:
@@ -118,6 +122,8 @@ class ImageReconciler:
             self.rotations.tries(image)
         for effect in plan.effects:
             execute(effect, image, uuid, self._storages, self._transfers, self._resources)
+        if any(isinstance(effect, Discard) for effect in plan.effects):
+            self._predecessors.forget()
         if plan.status != image.status:
             before, image = image, self._resources.write_image_status(image, plan.status)
             _say(before, image, plan)

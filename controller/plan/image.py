@@ -5,6 +5,7 @@ import where it is not. Properties that hold always (tests/unit/plan): never stu
 transfer per source; nothing old goes before the new is verified; *could not ask* is never *is not there*.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controller.model.resource import Image
@@ -26,6 +27,9 @@ def plan_image(image: Image, observed: Observed, now: datetime, limits: Limits) 
     case = Case.of(image, observed, now, limits)
     if observed.foreign:
         return case.stalled(Reason.INVALID_SPEC, observed.foreign)
+    if _succeeds(case):
+        status = replace(image.status, uuid=observed.predecessor)
+        return Plan(status, f"take over from the deleted image {observed.predecessor} of this name", again=True)
     if back := tuple(Restore(storage.uuid) for storage in observed.storages if storage.trash is not None):
         return Plan(image.status, "take the image out of the trash", effects=back, again=True)
     waiting = [storage.name for storage in case.choice.targets if storage.connected is None]
@@ -38,6 +42,12 @@ def plan_image(image: Image, observed: Observed, now: datetime, limits: Limits) 
     if ruled_out is not None:
         return case.stalled(*ruled_out)
     return settle.settle(case, known)
+
+
+def _succeeds(case: Case) -> bool:
+    """Whether the image takes the uuid of its deleted predecessor over: nothing is known under the one it has."""
+    own = any(storage.refs or storage.trash is not None for storage in case.observed.storages)
+    return case.observed.predecessor not in {"", case.uuid} and not own
 
 
 def _import(case: Case) -> Plan:

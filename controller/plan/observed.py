@@ -73,6 +73,8 @@ class Observed:
     owned: frozenset[str] = frozenset()
     foreign: str = ""
     """Why the image's uuid is another image's; then nothing of that uuid is shown, and nothing may be done to it."""
+    predecessor: str = ""
+    """The uuid of the deleted image whose name this one has, while its bytes are kept; "" for none."""
     secrets_changed: bool = False
     """Whether a Secret that the image names is not the one that its last try ended with."""
 

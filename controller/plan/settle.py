@@ -169,13 +169,28 @@ def _kept(present: Iterable[StorageView]) -> str:
 
 
 def _history(case: Case, wanted: Revision) -> tuple[Revision, ...]:
-    """Return what stays beside `wanted`: what was served before it, then what stood before that."""
+    """Return what stays beside `wanted`: what was served before it, then what stood before that.
+
+    What only claims know of comes last, the newest import first: of an image out of the trash, after a lost state, or
+    of a storage that could not be asked when the status was written.
+    """
     status = case.image.status
     older = (status.current, *status.history) if status.current is not None else status.history
-    kept = {revision.content.sha256: revision for revision in reversed(older)}
-    kept.pop(wanted.content.sha256, None)
-    newest_first = [revision for revision in older if kept.get(revision.content.sha256) is revision]
-    return tuple(newest_first[: case.image.spec.revision_history_limit])
+    known: dict[Digest, Revision] = {}
+    for revision in (*older, *_claimed(case)):
+        known.setdefault(revision.content.sha256, revision)
+    known.pop(wanted.content.sha256, None)
+    return tuple(known.values())[: case.image.spec.revision_history_limit]
+
+
+def _claimed(case: Case) -> list[Revision]:
+    """Return the revisions that the image's good claims on its storages speak of, the newest import first."""
+    claims = [claim for storage in case.choice.targets for claim in storage.refs or () if claim.intact]
+    claims.sort(key=lambda claim: (claim.imported_at, claim.content.sha256.hex), reverse=True)
+    return [
+        Revision(claim.content, claim.source_id, claim.url, claim.imported_at, claim.proof, claim.origin)
+        for claim in claims
+    ]
 
 
 def _superseded(case: Case, kept: tuple[Revision, ...]) -> tuple[Effect, ...]:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -271,3 +272,51 @@ def test_plan_counts_what_no_try_can_mend_as_stalled(shell: Shell) -> None:
     assert shell("plan", str(shell.manifests)) == 0
     assert "stalled: FormatRejected: spec.format says qcow2" in shell.out
     assert shell.err == "0 to do, 1 stalled, 0 as it should be\n"
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["same state", "lost state"])
+def test_what_is_applied_again_has_its_older_revisions_and_goes_back_without_a_source(shell: Shell, lost: bool) -> None:
+    """Three revisions, deleted; every source is gone by then, and in one case all that the state knew."""
+    place = shell.root / "store"
+    storage = {
+        "apiVersion": "goldmaster.dev/v1alpha1",
+        "kind": "BackupStorage",
+        "metadata": {"name": "s1"},
+        "spec": {"type": "ImageStore", "imageStore": {"path": str(place)}, "reservedCapacity": "1Mi"},
+    }
+    (shell.manifests / "s1.json").write_text(json.dumps(storage))
+    datas = []
+    for seed in (1, 2, 3):
+        datas.append(shell.image(f"a{seed}", seed))
+        (shell.manifests / f"a{seed}.json").unlink()
+        shell.manifest("a", url=str(shell.sources / f"a{seed}"), format="raw")
+        assert shell.apply() == 0
+    assert shell("history", "a", "-o", "json") == 0
+    before = json.loads(shell.out)
+    assert [one["sha256"] for one in before] == [sha256(data) for data in reversed(datas)]
+    shell("inventory", "a")
+    uuid = json.loads(shell.out)["inventories"][0]["uuid"]
+    (shell.manifests / "a.json").unlink()
+    assert shell.apply() == 0
+    shutil.rmtree(shell.sources)
+    shell.sources.mkdir()
+    shell.manifest("a", url=str(shell.sources / "a3"), format="raw")
+    if lost:
+        shutil.rmtree(shell.state)
+        assert shell.apply("--timeout", "2s") != 0, "the storage is another one's until a person says so"
+        shell("get", "backupstorages", "-o", "json")
+        (found,) = json.loads(shell.out)["items"]
+        marker = json.loads((place / "goldmaster.json").read_text()) | {"storageUuid": found["status"]["uuid"]}
+        (place / "goldmaster.json").write_text(json.dumps(marker))
+    assert shell.apply() == 0
+    shell("inventory", "a")
+    assert json.loads(shell.out)["inventories"][0]["uuid"] == uuid
+    assert shell("history", "a", "-o", "json") == 0
+    assert json.loads(shell.out) == before
+    assert shell("trash", "list") == 0
+    assert shell.err == "the trash is empty\n"
+    assert shell("rollback", "a", "--to", "2") == 0
+    shell.manifest("a", format="raw", **yaml.safe_load(shell.out)["spec"])
+    assert shell.apply() == 0
+    assert (place / "images" / uuid / sha256(datas[0])[:40]).read_bytes() == datas[0]
+    assert shell("doctor") == 0
