@@ -30,8 +30,8 @@ from controller.settings import Settings, StandaloneSettings
 def verify(names: Sequence[str], everything: bool, quarantine: bool, state_dir: Path, namespace: str) -> int:
     """Read every stored byte of images again and compare its sha256 with the one that was proven.
 
-    Reads all copies; works beside a running instance. Without --quarantine it changes nothing. Exit code 0 only if
-    every copy is right.
+    Reads all copies, from the disk; works beside a running instance. When a copy was right is noted beside its bytes;
+    without --quarantine nothing else is changed. Exit code 0 only if every copy is right.
     """
     logs.configure(quiet=True)
     if bool(names) == everything:
@@ -42,7 +42,7 @@ def verify(names: Sequence[str], everything: bool, quarantine: bool, state_dir: 
         rows, codes, damaged = [], set(), []
         for image in images:
             name = image.meta.key.shown
-            verdicts = list(verify_image(image, engine.storages, quarantine=quarantine))
+            verdicts = list(verify_image(image, engine.storages, SystemClock(), quarantine=quarantine))
             if not verdicts:
                 rows.append([name, "-", "nothing stored", "-"])
                 codes.add(exits.NOT_READY)
@@ -63,7 +63,9 @@ def verify(names: Sequence[str], everything: bool, quarantine: bool, state_dir: 
 def _follow_up(state_dir: Path, damaged: Sequence[Key], *, quarantine: bool) -> None:
     """Ask for what went out of service to be fetched again, and say who does it; or say how to have that done."""
     if not quarantine:
-        screen.warn("nothing was changed: with --quarantine damaged copies go out of service and are fetched again")
+        screen.warn(
+            "damaged copies were left as they are: with --quarantine they go out of service and are fetched again"
+        )
         return
     with State.open(state_dir, SystemClock()) as writable:
         writable.ask_all(damaged, Verb.RECONCILE)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from controller import errors
@@ -9,7 +10,7 @@ from controller.engine.storages import OpenStorage, Storages
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content
 from controller.model.resource import Image
-from controller.ports import AuditedStorage, Reader
+from controller.ports import AuditedStorage, Clock, Reader
 
 BUFFER_BYTES = 1 << 20
 
@@ -30,12 +31,14 @@ class Verdict:
 def verify_image(
     image: Image,
     storages: Storages,
+    clock: Clock,
     *,
     quarantine: bool,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Verdict]:
     """Hash every copy of the revision that the image serves; take damaged ones out of service if asked to.
 
+    When a copy was right is noted beside its bytes, where that can be written: the status tells it at the next resync.
     `progress` is told how many more bytes were read. A storage that cannot be asked gives a verdict with a problem that
     is not damage.
     """
@@ -45,7 +48,11 @@ def verify_image(
     for ref in image.status.refs:
         try:
             storage = storages.by_uuid(ref.storage_uuid)
-            yield _verify_copy(storage, current.content, ref.install_path, progress, quarantine=quarantine)
+            verdict = _verify_copy(storage, current.content, ref.install_path, progress, quarantine=quarantine)
+            if not verdict.problem:
+                with suppress(errors.TransientError):
+                    storage.adapter.note_verified(current.content.sha256, clock.now())
+            yield verdict
         except errors.StorageUnavailable as exc:
             yield Verdict(ref.storage_name, ref.install_path, current.content.sha256, None, 0, str(exc))
 

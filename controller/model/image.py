@@ -259,5 +259,7 @@ class ImageStatus:
     last_handled_reconcile_at: str | None = None
     create_date: datetime | None = None
     last_op_date: datetime | None = None
+    verified_at: datetime | None = None
+    """Since when every copy of `current` is proven, be it by its import."""
     paravirtualized: bool | None = None
     conditions: tuple[Condition, ...] = field(default=())

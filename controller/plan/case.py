@@ -10,7 +10,7 @@ from controller.model.image import Content, ImageStatus, MediaType, Progress, Re
 from controller.model.origin import Origin
 from controller.model.resource import Image
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, TransferTarget
-from controller.plan import retry, source, status
+from controller.plan import retry, source, status, verified
 from controller.plan.effects import Effect, Plan, ReleaseTransfer, StartTransfer
 from controller.plan.observed import Limits, Observed
 from controller.plan.status import Finding
@@ -163,7 +163,15 @@ class Case:
             trouble = dict.fromkeys((storage.uuid for storage in self.choice.targets), finding.reason) | (trouble or {})
         refs = status.refs(image, self.choice.targets, current, trouble or {}, now=self.now)
         built = status.build(
-            image, finding, current=current, history=history, available=served, refs=refs, uuid=self.uuid, now=self.now
+            image,
+            finding,
+            current=current,
+            history=history,
+            available=served,
+            verified_at=verified.verified_at(image.status, current, self.observed.storages),
+            refs=refs,
+            uuid=self.uuid,
+            now=self.now,
         )
         return Plan(built, finding.message, effects=effects, after=after, requeue=requeue)
 

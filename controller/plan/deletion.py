@@ -84,6 +84,7 @@ def _wait(image: Image, observed: Observed, reason: Reason, message: str, now: d
         finding,
         current=current,
         available=False,
+        verified_at=image.status.verified_at,
         refs=status.refs(image, observed.storages, current, {}, now=now),
         uuid=source.image_uuid(image),
         now=now,

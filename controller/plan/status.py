@@ -8,6 +8,7 @@ from controller.model import conditions
 from controller.model.conditions import Condition, ConditionType
 from controller.model.image import ImageStatus, Phase, Progress, Ref, RefStatus, Revision
 from controller.model.resource import Image
+from controller.plan import verified
 from controller.plan.observed import StorageView
 from controller.reasons import Reason
 
@@ -40,6 +41,7 @@ def build(
     current: Revision | None,
     history: tuple[Revision, ...] | None = None,
     available: bool,
+    verified_at: datetime | None,
     refs: tuple[Ref, ...],
     uuid: str,
     now: datetime,
@@ -64,9 +66,11 @@ def build(
         last_handled_reconcile_at=image.meta.requested_at,
         create_date=old.create_date or image.meta.created,
         last_op_date=old.last_op_date,
+        verified_at=verified_at,
         paravirtualized=image.spec.paravirtualized,
         conditions=conditions.merge(
-            old.conditions, _conditions(image, finding, current=current, available=available, now=now)
+            old.conditions,
+            _conditions(image, finding, current=current, available=available, verified_at=verified_at, now=now),
         ),
     )
     if old.last_op_date is None or _without_progress(status) != _without_progress(old):
@@ -87,7 +91,13 @@ def _phase(finding: Finding, *, available: bool) -> Phase:
 
 
 def _conditions(
-    image: Image, finding: Finding, *, current: Revision | None, available: bool, now: datetime
+    image: Image,
+    finding: Finding,
+    *,
+    current: Revision | None,
+    available: bool,
+    verified_at: datetime | None,
+    now: datetime,
 ) -> Iterable[Condition]:
     def condition(kind: ConditionType, status: bool, reason: Reason, message: str) -> Condition:
         return Condition(kind, status, reason, message, image.meta.generation, now)
@@ -104,8 +114,9 @@ def _conditions(
     elif finding.reconciling is not None:
         yield condition(ConditionType.RECONCILING, True, finding.reconciling, finding.message)
     if current is not None:
-        text = f"{current.content.sha256} by {current.proof} at {current.imported_at:%Y-%m-%dT%H:%M:%SZ}"
-        yield condition(ConditionType.VERIFIED, True, Reason.SUCCEEDED, text)
+        lost = not available and finding.unserved is Reason.STORAGE_DAMAGED
+        text = "its copies are damaged or gone; it was " * lost + verified.told(current, verified_at)
+        yield condition(ConditionType.VERIFIED, not lost, Reason.STORAGE_DAMAGED if lost else Reason.SUCCEEDED, text)
 
 
 def ref(

@@ -151,7 +151,8 @@ def _images(resources: Resources, now: datetime) -> Iterator[Metric]:
 
 def _proven_at(image: Image) -> datetime | None:
     """Return when all bytes of what is served were last hashed and compared."""
-    return None if image.status.current is None else image.status.current.imported_at
+    current = image.status.current
+    return None if current is None else image.status.verified_at or current.imported_at
 
 
 def _storages(resources: Resources) -> Iterator[Metric]:

@@ -188,7 +188,7 @@ def test_verify_finds_damage_and_quarantine_has_it_mended(shell: Shell) -> None:
     damage(shell, data)
     assert shell("verify", "--all") == 6
     assert "damaged: expected" in shell.out
-    assert "nothing was changed: with --quarantine" in shell.err
+    assert "damaged copies were left as they are: with --quarantine" in shell.err
     assert not list(shell.state.glob("storage/quarantine/*"))
     assert shell("verify", "a", "--quarantine") == 6
     assert "quarantined" in shell.out
@@ -197,6 +197,29 @@ def test_verify_finds_damage_and_quarantine_has_it_mended(shell: Shell) -> None:
     assert "not taken up yet" in shell.out
     assert shell.apply() == 0
     assert shell("verify", "a") == 0
+
+
+def test_verify_notes_beside_the_bytes_when_they_were_right_and_nothing_else(shell: Shell) -> None:
+    data = shell.image("a")
+    assert shell.apply() == 0
+    name = hashlib.sha256(data).hexdigest()
+    record = shell.state / "storage" / "objects" / "sha256" / name[:2] / f"{name}.json"
+    old = json.loads(record.read_text())
+    record.write_text(json.dumps({**old, "verifiedAt": "2020-01-02T03:04:05Z"}))
+    assert shell.apply() == 0
+    assert shell("describe", "image", "a") == 0
+    assert "last read and right at 2020-01-02T03:04:05Z" in shell.out
+    before = shell.files()
+    assert shell("verify", "a") == 0
+    changed = {line.split()[0] for line in before ^ shell.files() if not line.startswith("state/goldmaster.db")}
+    files = {path for path in changed if (shell.root / path).is_file()}
+    assert files == {str(record.relative_to(shell.root))}
+    new = json.loads(record.read_text())
+    assert new.pop("verifiedAt") > old.pop("verifiedAt")
+    assert new == old
+    assert shell.apply() == 0
+    assert shell("describe", "image", "a") == 0
+    assert "last read and right at 2020" not in shell.out
 
 
 def test_a_quarantined_image_that_cannot_be_fetched_again_is_not_ready(shell: Shell) -> None:

@@ -9,15 +9,15 @@ from tests.unit.engine.engine_bench import DATA, IMAGE, STORE, Bench
 
 def test_verify_reads_the_bytes_and_quarantines_what_is_wrong(bench: Bench) -> None:
     bench.converge()
-    (good,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    (good,) = verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=True)
     assert good.problem == ""
     assert good.got == content_of(DATA).sha256
     held = next(iter(bench.store().objects.values()))
     held.data[0] ^= 1
-    (kept,) = verify_image(bench.image(), bench.engine.storages, quarantine=False)
+    (kept,) = verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=False)
     assert kept.damaged
     assert "expected sha256:" in kept.problem
-    (bad,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    (bad,) = verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=True)
     assert "quarantined" in bad.problem
     bench.engine.enqueue([IMAGE])
     bench.work()
@@ -27,16 +27,29 @@ def test_verify_reads_the_bytes_and_quarantines_what_is_wrong(bench: Bench) -> N
     assert bench.says(ConditionType.READY)
 
 
+def test_verify_notes_when_a_copy_was_right_and_does_without_where_it_cannot(bench: Bench) -> None:
+    bench.converge()
+    (held,) = bench.store().objects.values()
+    bench.clock.advance(3600)
+    bench.store().faults.full = True
+    (good,) = verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=False)
+    assert good.problem == ""
+    assert held.verified_at < bench.clock.now()
+    bench.store().faults.full = False
+    list(verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=False))
+    assert held.verified_at == bench.clock.now()
+
+
 def test_verify_tells_unreachable_from_damaged(bench: Bench) -> None:
-    assert list(verify_image(bench.image(), bench.engine.storages, quarantine=True)) == []
+    assert list(verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=True)) == []
     bench.converge()
     bench.store().faults.unreachable = True
-    (verdict,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    (verdict,) = verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=True)
     assert verdict.problem
     assert not verdict.damaged
     bench.store().faults.unreachable = False
     bench.store().faults.damaged_reads = True
-    (verdict,) = verify_image(bench.image(), bench.engine.storages, quarantine=True)
+    (verdict,) = verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=True)
     assert verdict.damaged
 
 

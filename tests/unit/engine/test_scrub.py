@@ -17,7 +17,7 @@ from controller.model.scrub import Scrub, ScrubRecord, ScrubState
 from controller.settings import ScrubSettings
 from tests.fakes.backup_storage import FakeBackupStorage, FakeReader
 from tests.fakes.stored_bytes import put
-from tests.unit.engine.engine_bench import DATA, STORE, Bench
+from tests.unit.engine.engine_bench import DATA, IMAGE, STORE, Bench
 
 FAST = ScrubSettings(2**50, 2**50)
 WITHIN_S = 10.0
@@ -349,3 +349,23 @@ def test_a_storage_that_is_gone_is_not_scrubbed_on(bench: Bench) -> None:
     bench.work()
     bench.clock.advance(60)
     done(bench, lambda: not bench.engine.scrubs.running("s1"))
+
+
+def test_what_a_scrub_proved_costs_each_image_one_write_and_the_next_look_none(bench: Bench) -> None:
+    bench.resources.put(STORE, {**SPEC, "scrubInterval": "24h"})
+    bench.converge()
+    bench.clock.advance(timedelta(hours=25))
+    bench.work()
+    writes, began = bench.resources.writes, bench.clock.now()
+    held = next(iter(bench.store().objects.values()))
+    bench.store().note_verified(held.content.sha256, began)
+    for _ in range(3):
+        bench.engine.enqueue([IMAGE])
+        bench.work()
+    assert bench.resources.writes == writes + 1
+    assert bench.image().status.verified_at == began
+    bench.clock.advance(timedelta(minutes=59))
+    bench.store().note_verified(held.content.sha256, bench.clock.now())
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    assert bench.image().status.verified_at == began, "not an hour newer"

@@ -300,6 +300,7 @@ image_statuses = st.builds(
     last_handled_reconcile_at=st.none() | words,
     create_date=st.none() | times,
     last_op_date=st.none() | times,
+    verified_at=st.none() | times,
     paravirtualized=st.none() | st.booleans(),
     conditions=conditions,
 )
@@ -313,6 +314,17 @@ storage_statuses = st.builds(
     create_date=st.none() | times,
     last_op_date=st.none() | times,
     last_handled_reconcile_at=st.none() | words,
+    last_scrub=st.none()
+    | st.builds(
+        Scrub,
+        state=st.sampled_from(ScrubState),
+        started_at=times,
+        finished_at=st.none() | times,
+        copies=counts,
+        bytes=sizes,
+        damaged=counts,
+        message=words,
+    ),
     conditions=conditions,
 )
 
@@ -370,6 +382,7 @@ FULL_STATUS = ImageStatus(
     last_handled_reconcile_at="x",
     create_date=NOW,
     last_op_date=NOW,
+    verified_at=NOW,
     paravirtualized=True,
     conditions=(READY,),
 )
