@@ -22,8 +22,9 @@ from controller.adapters.sources.http import HttpSource
 from controller.adapters.sources.politeness import Politeness
 from controller.adapters.sources.proxy import Proxies, read_credentials
 from controller.adapters.sources.router import SourceRouter
-from controller.engine.engine import Engine
+from controller.engine.engine import Engine, OnChange
 from controller.engine.figures import Figures
+from controller.engine.holdings import Holdings
 from controller.engine.transfers import EmbeddedTransfers
 from controller.gitops import crds
 from controller.gitops.instance_lock import InstanceLock
@@ -60,7 +61,7 @@ class Built:
         factory = storages(clock)
         source = sources(settings.source, clock, forbidden)
 
-        def transfers(on_change: Callable[[str, frozenset[str]], None]) -> EmbeddedTransfers:
+        def transfers(on_change: OnChange, holdings: Holdings) -> EmbeddedTransfers:
             self._transfers = EmbeddedTransfers(
                 source,
                 factory,
@@ -71,6 +72,7 @@ class Built:
                 secrets=secrets,
                 verifier=OpenPgp(clock),
                 figures=figures,
+                holdings=holdings,
             )
             return self._transfers
 

@@ -215,6 +215,9 @@ def _source(source: Mapping[str, Any]) -> Iterator[str]:
             yield _short(label, source[name])
     for one in source.get("skipped", ()):
         yield _short("skipped", f"{one['url']} ({one['reason']}): {one['message']}")
+    if "fetchedBytes" in source:
+        of = f" of {quantity.format_bytes(source['length'])}" if "length" in source else ""
+        yield _short("fetched", quantity.format_bytes(source["fetchedBytes"]) + of)
 
 
 def _scrub(scrub: Mapping[str, Any], now: datetime) -> Iterator[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from controller import errors
 from controller.engine.limits import PAGE
 from controller.model.backup_storage import BackupStorageSpec
-from controller.model.transfer import Failure, ResumeRecord, TransferRequest, TransferTarget
+from controller.model.image import Content
+from controller.model.transfer import Failure, Provenance, ResumeRecord, TransferRequest, TransferTarget
 from controller.ports import BackupStorage, StagedFile
 from controller.reasons import Reason
 
@@ -178,6 +179,40 @@ def stage_on_all(request: TransferRequest, berths: list[Berth], size_hint: int |
             berth.error = error
     if not reachable(berths):
         raise worst_luck(berths)
+
+
+def staged_of(berth: Berth) -> StagedFile:
+    """Return the content's partial on a target that has not failed."""
+    if berth.staged is None:
+        raise AssertionError("a reachable berth was staged")
+    return berth.staged
+
+
+def publish(
+    berths: list[Berth], content: Content, provenance: Provenance | None, last: StagedFile | None
+) -> frozenset[str]:
+    """Name the bytes on every target, that of the partial `last` at the end; return where it went well.
+
+    Raises:
+        StorageUnavailable, NoSpace: nowhere.
+
+    """
+    stored = set()
+    for berth in sorted(reachable(berths), key=lambda one: one.staged is last):
+        try:
+            berth.storage.publish(staged_of(berth), content, provenance)
+        except errors.GoldmasterError as error:
+            berth.error = error
+        else:
+            stored.add(berth.target.uuid)
+    if not stored:
+        raise worst_luck(berths)
+    return frozenset(stored)
+
+
+def failed(berths: Iterable[Berth]) -> tuple[tuple[str, Failure], ...]:
+    """Return what kept the bytes from targets, by their uuid."""
+    return tuple((berth.target.uuid, failure_of(berth.error)) for berth in berths if berth.error is not None)
 
 
 def clear_away(staged: Iterable[StagedFile | None], report: Callable[[errors.GoldmasterError], None]) -> None:

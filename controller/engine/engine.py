@@ -9,6 +9,7 @@ from controller import errors
 from controller.engine import trash
 from controller.engine.berths import source_name
 from controller.engine.figures import Figures
+from controller.engine.holdings import Holdings
 from controller.engine.queue import KeyedQueue
 from controller.engine.reconcile import ImageReconciler, Outcome
 from controller.engine.scrub import Scrubs
@@ -27,6 +28,8 @@ from controller.settings import EngineSettings, ScrubSettings, TransferSettings
 
 log = structlog.get_logger()
 
+OnChange = Callable[[str, frozenset[str]], None]
+
 STARTED_SOON_S = 1.0
 """Seconds until an image whose transfer began is looked at: most small ones are through by then."""
 BUG_BACKOFF_S = 30.0
@@ -40,7 +43,7 @@ class Engine:
         self,
         resources: Resources,
         factory: StorageFactory,
-        transfers: Callable[[Callable[[str, frozenset[str]], None]], Transfers],
+        transfers: Callable[[OnChange, Holdings], Transfers],
         clock: Clock,
         engine: EngineSettings,
         transfer: TransferSettings,
@@ -64,13 +67,14 @@ class Engine:
             on_change=lambda name: self.queue.add(Key(Kind.BACKUP_STORAGE, "", name)),
         )
         self.storages = Storages(resources, factory, clock, self._storage_changed, self.scrubs.state)
-        self.transfers = transfers(self._transfer_changed)
+        self.holdings = Holdings(resources, self.storages, self.figures)
+        self.transfers = transfers(self._transfer_changed, self.holdings)
         limits = Limits(
             default_max_size_bytes=transfer.default_max_size_bytes,
             progress_interval_s=engine.progress_interval.total_seconds(),
             resync_interval_s=engine.resync_interval.total_seconds(),
         )
-        self.images = ImageReconciler(resources, self.storages, self.transfers, clock, limits, secrets)
+        self.images = ImageReconciler(resources, self.storages, self.transfers, clock, limits, self.holdings, secrets)
         self._limits = limits
         self._uids: dict[str, Key] = {}
         self._seen: dict[Key, str] = {}
@@ -147,6 +151,8 @@ class Engine:
 
         In a cluster that is one whose finalizer somebody took off.
         """
+        if uid is None:
+            self.holdings.forget(key)
         with self._lock:
             before = self._seen.pop(key, None)
             if uid is not None:

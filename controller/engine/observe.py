@@ -4,17 +4,20 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from controller import errors
+from controller.engine.holdings import Holdings
 from controller.engine.storages import OpenStorage, Storages
 from controller.model.digest import Digest
 from controller.model.resource import DEFAULT_STORAGE, Image
 from controller.model.transfer import Placed, StoredRef, TrashRecord
 from controller.plan import source
 from controller.plan.case import Case
-from controller.plan.observed import Limits, Observed, StorageView
+from controller.plan.observed import Limits, Observed, Shared, StorageView
 from controller.ports import Clock, Transfers
 
 
-def observe(image: Image, storages: Storages, transfers: Transfers, clock: Clock, limits: Limits) -> Observed:
+def observe(
+    image: Image, storages: Storages, transfers: Transfers, clock: Clock, limits: Limits, holdings: Holdings
+) -> Observed:
     """Return what was seen. Asks every connected storage for this image's claims, and for the contents of interest."""
     owned = transfers.owned(image.meta.uid)
     keys = owned | Case.of(image, Observed(()), clock.now(), limits).transfer_keys()
@@ -26,12 +29,24 @@ def observe(image: Image, storages: Storages, transfers: Transfers, clock: Clock
     interest |= {ref.content.sha256 for _, found in opened if found for ref in found.refs}
     if image.status.current is not None:
         interest.add(image.status.current.content.sha256)
+    if (shared := _shared(image, holdings)) is not None:
+        interest.add(shared.content.sha256)
     namespace = image.meta.key.namespace
     views = tuple(
         replace(_view(storage, found, interest), permitted=storages.permits(storage.resource.spec, namespace))
         for storage, found in opened
     )
-    return Observed(views, MappingProxyType(states), owned, _foreign(image, asked))
+    return Observed(views, MappingProxyType(states), owned, _foreign(image, asked), shared=shared)
+
+
+def _shared(image: Image, holdings: Holdings) -> Shared | None:
+    """Look for the bytes of the spec's digest among those of the namespace, unless the image serves them already."""
+    wanted, current = image.spec.checksum, image.status.current
+    if wanted is None or not wanted.algorithm.identifies or image.meta.deleting:
+        return None
+    if current is not None and any(map(wanted.matches, current.content.source_digests)):
+        return None
+    return holdings.of_namespace(image.meta.key.namespace, wanted, but=image.meta.key)
 
 
 @dataclass(frozen=True, slots=True)

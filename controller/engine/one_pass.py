@@ -12,11 +12,13 @@ import structlog
 
 from controller import errors
 from controller.engine import berths as berthing
-from controller.engine import checksum_lists, credentials
+from controller.engine import checksum_lists, credentials, proving
 from controller.engine.berths import Berth, Foothold, StorageOpener
+from controller.engine.flights import StandBack
 from controller.engine.intake import Download, Intake, Patience, StoredCopy
 from controller.engine.limits import PassLimits
 from controller.engine.outlet import Outlet
+from controller.engine.proving import Sharing
 from controller.engine.ring import Ring, Sink, Slot
 from controller.engine.sinks import Expanding, Hashing, Writing
 from controller.engine.trail import MIXED, Trail
@@ -44,14 +46,20 @@ def run(
     pace: PassLimits | None = None,
     secrets: Secrets | None = None,
     verifier: SignatureVerifier | None = None,
+    sharing: Sharing | None = None,
 ) -> Placed | Broken:
     """Transfer once. Errors of `controller.errors` end in Broken; anything else is a bug and is raised, cleaned up.
 
     A source that does not give the bytes is followed by the next one, in a pass of its own.
+
+    Raises:
+        StandBack: another transfer fetches the same; nothing was placed, what an earlier try left is still there.
+
     """
     pace, trail, patience = pace or PassLimits(), Trail(request), Patience(stop, clock, request.timeouts.total)
+    sharing = sharing or proving.Alone()
     while True:
-        one = OnePass(request, source, storages, clock, patience, report, pace, secrets, verifier, trail)
+        one = OnePass(request, source, storages, clock, patience, report, pace, secrets, verifier, trail, sharing)
         try:
             return credentials.scrubbed(one.place(), one.told, trail.url)
         except errors.GoldmasterError as error:
@@ -78,7 +86,9 @@ class OnePass:
         secrets: Secrets | None,
         verifier: SignatureVerifier | None,
         trail: Trail,
+        sharing: Sharing,
     ) -> None:
+        self._sharing = sharing
         self._secrets = secrets
         self._verifier = verifier
         self.told: Credentials | None = None
@@ -114,24 +124,61 @@ class OnePass:
         known = self._ask_list()
         if known is not None:
             return Placed(known, frozenset(), (), Validator(), "", 0, 0, self._proof)
+        sharing, expected = self._sharing, self._expected
+        if (shared := sharing.in_namespace(self._request, expected, self._proof)) is not None:
+            return shared
+        if (proven := self._answered()) is not None:
+            return proven
         intake = self._intake = self._open()
-        outlet = self._pump(intake)
-        content = self._prove(intake, outlet)
-        stored = self._publish(content, self._testimony(intake, content))
-        failed = tuple(
-            (berth.target.uuid, berthing.failure_of(berth.error)) for berth in self._berths if berth.error is not None
+        if sharing.gives_way(self._asked_now, intake, self._told_url, on_mirror=self._trail.on_mirror):
+            self._keep()
+            raise StandBack
+        there = sharing.present(self._request, expected, self._berths)
+        if there is None or expected is None:
+            content = self._prove(intake, self._pump(intake))
+            # the resumable partial is last: a crash until then costs no download
+            last = self._keeper.staged if self._keeper is not None else None
+            stored = berthing.publish(self._berths, content, self._testimony(intake, content), last)
+        else:
+            content = proving.digest_only(intake, there, expected, self._pace, self._report)
+            stored = proving.note(self._berths, content, self._testimony(intake, content))
+        placed = self._placed(intake, content, stored)
+        sharing.tell(self._asked_now, placed)
+        return placed
+
+    @property
+    def _asked_now(self) -> TransferRequest:
+        """The request as it is of the url that is asked now."""
+        return replace(self._request, url=self._trail.url)
+
+    def _answered(self) -> Placed | None:
+        """Return the bytes where they are here and an answer of the url proves the right to them."""
+        if self._request.origin is not None:
+            return None
+        self._trail.pinned = self._request.expected_content is not None or (
+            self._expected is not None and self._expected.algorithm.identifies
         )
+        self._asking, asked = True, self._asked_now
+        told = self._told_url = credentials.for_url(self.told, self._request, asked.url)
+        found = self._sharing.by_answer(asked, self._expected, self._proof, self._source, self._patience, told)
+        return None if found is None else replace(found, mirror=self._mirror, skipped=self._trail.skipped)
+
+    @property
+    def _mirror(self) -> str | None:
+        return self._trail.url.redacted if self._trail.on_mirror else None
+
+    def _placed(self, intake: Intake, content: Content, stored: frozenset[str]) -> Placed:
         return Placed(
             content=content,
             stored=stored,
-            failed=failed,
+            failed=berthing.failed(self._berths),
             validator=intake.validator,
             served_by=intake.served_by,
             fetched_bytes=self._trail.fetched_bytes + intake.fetched_bytes,
             resumed_bytes=intake.resumed_bytes,
             proof=self._proof,
             length=intake.position,
-            mirror=self._trail.url.redacted if self._trail.on_mirror else None,
+            mirror=self._mirror,
             skipped=self._trail.skipped,
         )
 
@@ -155,9 +202,6 @@ class OnePass:
             reader = storage.open(expected.sha256)
             return StoredCopy(reader, expected, request.origin.name, self._patience, self._pace)
         trail = self._trail
-        trail.pinned = request.expected_content is not None or (
-            self._expected is not None and self._expected.algorithm.identifies
-        )
         berthing.read_records(request, self._berths)
         if trail.durable_before is None:
             trail.durable_before = berthing.durable_bytes(request, self._berths)
@@ -165,8 +209,7 @@ class OnePass:
             self._foothold = berthing.find_foothold(request, self._berths, trail.url_id, pinned=trail.pinned)
         if not berthing.reachable(self._berths):
             raise berthing.worst_luck(self._berths)
-        self._asking = True
-        told = self._told_url = credentials.for_url(self.told, request, trail.url)
+        told = self._told_url
         download = Download(request, self._source, self._patience, self._foothold, self._pace, told, trail.url)
         self._intake = download
         download.open()
@@ -283,7 +326,7 @@ class OnePass:
             if not berthing.reachable(self._berths):
                 self._patience.desert()
 
-        return berth, Writing(_staged(berth), self._clock, self._pace, lost)
+        return berth, Writing(berthing.staged_of(berth), self._clock, self._pace, lost)
 
     def _new_ring(self, name: str, buffers: int) -> Ring:
         return Ring(
@@ -354,30 +397,15 @@ class OnePass:
     def _witness(self) -> str | None:
         """By what the url is known of which all bytes come, those of earlier tries included; None: of more than one."""
         foothold, known_by = self._foothold, right.witness(self._trail.url, self._told_url)
-        return known_by if foothold is None or foothold.record.witness == known_by else None
+        whole = foothold is None or (foothold.record.witness == known_by and not self._mixed)
+        return known_by if whole else None
 
     def _testimony(self, intake: Intake, content: Content) -> Provenance | None:
         """Return what this download says about its url, for whoever asks the same url next."""
         if self._request.origin is not None or not intake.complete or self._witness() is None:
             return None
-        request = replace(self._request, url=self._trail.url)
         length, digests = intake.total_bytes, content.source_digests
-        return right.testimony(request, self._told_url, intake.validator, length, digests)
-
-    def _publish(self, content: Content, provenance: Provenance | None) -> frozenset[str]:
-        """Name the bytes on every target. The resumable partial is last: a crash until then costs no download."""
-        stored = set()
-        kept = self._keeper.staged if self._keeper is not None else None
-        for berth in sorted(berthing.reachable(self._berths), key=lambda one: one.staged is kept):
-            try:
-                berth.storage.publish(_staged(berth), content, provenance)
-            except errors.GoldmasterError as error:
-                berth.error = error
-            else:
-                stored.add(berth.target.uuid)
-        if not stored:
-            raise berthing.worst_luck(self._berths)
-        return frozenset(stored)
+        return right.testimony(self._asked_now, self._told_url, intake.validator, length, digests)
 
     # --- the ways that do not ---------------------------------------------------------------------------------------
 
@@ -466,9 +494,3 @@ class OnePass:
 
 def _hashings(algorithms: list[Algorithm]) -> dict[Algorithm, Hashing]:
     return {algorithm: Hashing(Hasher(algorithm)) for algorithm in dict.fromkeys(algorithms)}
-
-
-def _staged(berth: Berth) -> StagedFile:
-    if berth.staged is None:
-        raise AssertionError("a reachable berth was staged")
-    return berth.staged

@@ -8,13 +8,14 @@ import structlog
 
 from controller import errors
 from controller.engine.execute import execute
+from controller.engine.holdings import Holdings
 from controller.engine.observe import observe
 from controller.engine.predecessors import Predecessors
 from controller.engine.rotations import Rotations
 from controller.engine.storages import Storages
 from controller.model.resource import Image, Key
 from controller.plan import source
-from controller.plan.effects import Discard, LetGo, Plan, StartTransfer
+from controller.plan.effects import Discard, LetGo, Link, Plan, StartTransfer
 from controller.plan.image import plan_image
 from controller.plan.observed import Limits, Observed
 from controller.ports import Clock, Resources, Secrets, Transfers
@@ -51,6 +52,7 @@ class ImageReconciler:
         transfers: Transfers,
         clock: Clock,
         limits: Limits,
+        holdings: Holdings,
         secrets: Secrets | None = None,
     ) -> None:
         self._resources = resources
@@ -58,6 +60,7 @@ class ImageReconciler:
         self._transfers = transfers
         self._clock = clock
         self._limits = limits
+        self._holdings = holdings
         self.rotations = Rotations(secrets)
         self._predecessors = Predecessors(storages, clock)
         self._lock = threading.Lock()
@@ -68,7 +71,8 @@ class ImageReconciler:
         image = self._resources.image(key)
         if image is None:
             return None
-        observed = observe(image, self._storages, self._transfers, self._clock, self._limits)
+        self._holdings.saw(image)
+        observed = observe(image, self._storages, self._transfers, self._clock, self._limits, self._holdings)
         if self.rotations.since(image):
             observed = replace(observed, secrets_changed=True)
         uuid = self._predecessors.uuid(image)
@@ -104,6 +108,7 @@ class ImageReconciler:
                 image, observed, plan = looked
                 unanswered = tuple(view.name for view in observed.storages if view.connected and view.refs is None)
                 image = self._carry_out(image, plan)
+                self._count(image, observed, plan)
                 if not plan.again:
                     return Outcome(plan.requeue, unanswered, image, gone=LetGo() in plan.after)
         except errors.Conflict:
@@ -113,6 +118,13 @@ class ImageReconciler:
             return Outcome(TROUBLE_SOON, unanswered)
         log.error("image.does_not_settle", image=str(key), steps=MAX_STEPS)
         return Outcome(TROUBLE_SOON, unanswered)
+
+    def _count(self, image: Image, observed: Observed, plan: Plan) -> None:
+        """Count what was not fetched, as another image of the namespace has it."""
+        shared = observed.shared
+        claimed = [effect.ref.content for effect in plan.effects if isinstance(effect, Link)]
+        if shared is not None and shared.content in claimed:
+            self._holdings.spared(image.spec.url.redacted, shared.content, shared.length)
 
     def _carry_out(self, image: Image, plan: Plan) -> Image:
         if plan.effects and not image.meta.finalized and not image.meta.deleting:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
@@ -11,7 +11,10 @@ from controller.engine import one_pass
 from controller.engine.berths import StorageOpener
 from controller.engine.fair_queue import FairQueue
 from controller.engine.figures import Figures, Meter, Origin, Saving
+from controller.engine.flights import Flights, StandBack, flights_of
+from controller.engine.holdings import Holdings
 from controller.engine.limits import PassLimits
+from controller.engine.proving import AmongOthers
 from controller.model.transfer import Broken, Failure, Placed, Queued, Running, TransferRequest, TransferState
 from controller.ports import Clock, Secrets, SignatureVerifier, Source
 from controller.reasons import Reason
@@ -53,6 +56,7 @@ class EmbeddedTransfers:
         secrets: Secrets | None = None,
         verifier: SignatureVerifier | None = None,
         figures: Figures | None = None,
+        holdings: Holdings | None = None,
     ) -> None:
         self._source = source
         self._storages = storages
@@ -63,6 +67,8 @@ class EmbeddedTransfers:
         self._secrets = secrets
         self._verifier = verifier
         self._figures = figures or Figures()
+        self._holdings = holdings
+        self._flights = Flights()
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._jobs: dict[str, _Job] = {}
@@ -97,6 +103,8 @@ class EmbeddedTransfers:
                 return None
             if job.state is not None:
                 return job.state
+            if key in self._flights:
+                return Queued(0, behind=True)
             return Queued(self._queue.position(key) or len(self._queue) + 1)
 
     def owned(self, owner: str) -> frozenset[str]:
@@ -117,6 +125,8 @@ class EmbeddedTransfers:
             if not job.owners:
                 del self._jobs[key]
                 self._queue.remove(key)
+                if key not in self._running:
+                    self._flights.leave(key)
                 job.stop.set()
 
     def load(self) -> tuple[int, int]:
@@ -168,7 +178,7 @@ class EmbeddedTransfers:
 
     def _take(self) -> _Job | None:
         with self._lock:
-            while (key := self._queue.take()) is None:
+            while (key := self._next()) is None:
                 if self._closing:
                     return None
                 self._idle += 1
@@ -179,7 +189,28 @@ class EmbeddedTransfers:
             self._figures.transfer_wait.saw(self._clock.monotonic() - job.waits_since)
             return job
 
-    def _run(self, job: _Job) -> Placed | Broken:
+    def _next(self) -> str | None:
+        """Return whose turn it is; those whose bytes another transfer fetches just now wait for it, without a slot."""
+        while (key := self._queue.take()) is not None:
+            request = self._jobs[key].request
+            if self._holdings is None or self._flights.board(key, flights_of(request)):
+                return key
+            self._queue.give_back(request.namespace, _asked(request))
+        return None
+
+    def _may_fetch(self, key: str, *, named: bool) -> bool:
+        with self._lock:
+            allowed, freed = self._flights.fetching(key, named=named)
+            self._go_on(freed)
+            return allowed
+
+    def _go_on(self, keys: Iterable[str]) -> None:
+        if not self._closing:
+            for key in keys:
+                self._enqueue(self._jobs[key].request)
+
+    def _run(self, job: _Job) -> Placed | Broken | None:
+        """Transfer once; None where it stood back for another one."""
         origin = Origin.SOURCE if job.request.origin is None else Origin.STORAGE
         meter = Meter(self._figures, origin)
 
@@ -189,6 +220,9 @@ class EmbeddedTransfers:
 
         key, url = job.request.key, job.request.url.redacted
         began = self._clock.monotonic()
+        sharing = None
+        if self._holdings is not None:
+            sharing = AmongOthers(self._holdings, lambda named: self._may_fetch(key, named=named))
         try:
             state = one_pass.run(
                 job.request,
@@ -200,7 +234,11 @@ class EmbeddedTransfers:
                 self._pace,
                 self._secrets,
                 self._verifier,
+                sharing,
             )
+        except StandBack:
+            log.debug("transfer.stands_back", key=key, url=url)
+            return None
         except Exception as error:  # the edge: a bug in one transfer must not take the pool with it
             log.exception("transfer.crashed", key=key, url=url)
             self._figures.end(origin, Reason.INTERNAL_ERROR)
@@ -221,17 +259,23 @@ class EmbeddedTransfers:
             tell("transfer.broken", key=key, url=url, reason=reason, message=message, seconds=seconds)
         return state
 
-    def _end(self, job: _Job, state: Placed | Broken) -> None:
+    def _end(self, job: _Job, state: Placed | Broken | None) -> None:
         key = job.request.key
         with self._lock:
+            del self._running[key]
+            self._queue.give_back(job.request.namespace, _asked(job.request))
+            if state is None and not job.stop.is_set():
+                waits, freed = self._flights.stand_back(key)
+            else:
+                waits, freed = False, self._flights.land(key)
+            self._go_on(freed)
             if not job.stop.is_set():
                 job.state = state
                 if isinstance(state, Placed):
                     self._figures.save(Saving.DEDUPE, state.fetched_bytes * max(len(job.owners) - 1, 0))
-            del self._running[key]
-            self._queue.give_back(job.request.namespace, _asked(job.request))
             successor = self._jobs.get(key)
-            if successor is not None and successor is not job and not self._closing:
+            again = successor is not job or (state is None and not waits)
+            if successor is not None and again and not self._closing:
                 self._enqueue(successor.request)
             self._work.notify()  # beside the one for this thread, the slot of another namespace or origin may be free
 

@@ -17,6 +17,7 @@ def origin_to_dict(origin: Origin) -> dict[str, Any]:
         "mirror": origin.mirror,
         "skipped": [{"url": one.url, "reason": one.reason.value, "message": one.message} for one in origin.skipped]
         or None,
+        "fetchedBytes": origin.fetched_bytes,
     }
     return {name: value for name, value in written.items() if value is not None}
 
@@ -28,7 +29,9 @@ def read_origin(fields: Fields | None) -> Origin | None:
         return None
     validator = Validator(fields.text("etag"), fields.text("lastModified"))
     skipped = tuple(_skipped(one) for one in fields.children("skipped"))
-    return Origin(served_by, validator, fields.integer("length"), fields.text("mirror"), skipped)
+    return Origin(
+        served_by, validator, fields.integer("length"), fields.text("mirror"), skipped, fields.integer("fetchedBytes")
+    )
 
 
 def _skipped(fields: Fields) -> Skipped:

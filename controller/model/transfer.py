@@ -134,6 +134,8 @@ class Queued:
     """Waits for a slot; `position` counts from 1 in the order in which slots will be given."""
 
     position: int
+    behind: bool = False
+    """Takes no slot yet: another transfer fetches the same, and this one waits for its end, to share the bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ class Placed:
         """What the source said of the version that was placed; None where it was not asked for the bytes."""
         if not self.served_by:
             return None
-        return Origin(self.served_by, self.validator, self.length, self.mirror, self.skipped)
+        return Origin(self.served_by, self.validator, self.length, self.mirror, self.skipped, self.fetched_bytes)
 
 
 @dataclass(frozen=True, slots=True)

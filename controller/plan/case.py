@@ -22,6 +22,8 @@ SOON = timedelta(seconds=1)
 QUEUE_STEP_S = 0.2
 """Seconds per place in the queue until a waiting image looks at its place again."""
 
+BEHIND = "waits for a transfer of the same source that is under way, to ask then whether the bytes may be shared"
+
 MENDED_BY_SECRET = frozenset({Reason.AUTHENTICATION_FAILED, Reason.SIGNATURE_INVALID, Reason.POLICY_DENIED})
 """Why an image may be stalled that a change of a Secret, and of nothing in the image, puts right."""
 
@@ -250,9 +252,9 @@ class Case:
         if isinstance(state, Queued):
             finding = Finding(
                 Reason.QUEUED,
-                "waits for a transfer slot",
+                BEHIND if state.behind else "waits for a transfer slot",
                 reconciling=Reason.QUEUED,
-                queue_position=state.position,
+                queue_position=None if state.behind else state.position,
                 attempts=self.attempts,
             )
             wait = max(self.limits.progress_interval_s, QUEUE_STEP_S * state.position)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from controller.model.backup_storage import BackupStorageSpec
 from controller.model.digest import Digest
-from controller.model.image import State
+from controller.model.image import Content, State
 from controller.model.transfer import StoredRef, TransferState, TransferTarget, TrashRecord
 
 
@@ -65,6 +65,20 @@ class StorageView:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """Bytes that the digest of a spec names and that an image of the namespace was just seen to have on a storage."""
+
+    content: Content
+    by: str
+    """Whose they are, for the status."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes as downloaded, None where they were compressed: nobody noted how many they were."""
+        return self.content.size_bytes if self.content.sha256 in self.content.source_digests else None
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All storages, and the transfers that matter: those this image owns and the one its spec would start."""
 
@@ -75,6 +89,8 @@ class Observed:
     """Why the image's uuid is another image's; then nothing of that uuid is shown, and nothing may be done to it."""
     predecessor: str = ""
     """The uuid of the deleted image whose name this one has, while its bytes are kept; "" for none."""
+    shared: Shared | None = None
+    """What this image need not fetch. Of another namespace there is never anything: a digest is no right to bytes."""
     secrets_changed: bool = False
     """Whether a Secret that the image names is not the one that its last try ended with."""
 

@@ -20,7 +20,7 @@ def known_revision(case: Case) -> Revision | None:
     """Return the verified revision that satisfies the spec, where one is known.
 
     Known is what the status says, what a claim on a storage says (a crash between placing and writing the status, or a
-    wiped state), and what the transfer of this very spec just placed.
+    wiped state), what another image of the namespace has, and what the transfer of this very spec just placed.
     """
     spec = case.image.spec
     source_id = source.source_id(spec.url, spec.checksum_from)
@@ -41,10 +41,18 @@ def known_revision(case: Case) -> Revision | None:
         claimed = Revision(best.content, best.source_id, best.url, best.imported_at, proof, best.origin)
         origin = _origin_of(case, claimed, source_id)
         return replace(claimed, source_id=source_id, url=spec.url.redacted, origin=origin)
+    shared = case.observed.shared
+    if shared is not None and source.satisfies(spec, shared.content, "") and _held(case, shared.content):
+        proof, origin = source.proof(spec, None), Origin(shared.by, length=shared.length, fetched_bytes=0)
+        return Revision(shared.content, source_id, spec.url.redacted, case.now, proof, origin)
     placed = case.observed.transfers.get(case.key())
-    if isinstance(placed, Placed) and any(placed.content.sha256 in storage.holds for storage in case.observed.storages):
+    if isinstance(placed, Placed) and _held(case, placed.content):
         return revision_of(placed, case)
     return None
+
+
+def _held(case: Case, content: Content) -> bool:
+    return any(content.sha256 in storage.holds for storage in case.observed.storages)
 
 
 def _origin_of(case: Case, current: Revision, source_id: str) -> Origin | None:

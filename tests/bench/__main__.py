@@ -19,6 +19,7 @@ from tests.bench import (
     many_small,
     memory,
     one_image,
+    shared,
     storages,
     table,
     workspace,
@@ -32,6 +33,7 @@ PARTS = {
     "d": storages.measure,
     "e": many_small.measure,
     "g": many_manifests.measure,
+    "h": shared.measure,
 }
 """e measures f too: it needs e's images."""
 NEEDED_BYTES = 12 * 10**9

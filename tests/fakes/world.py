@@ -29,7 +29,7 @@ from controller.model.url import SourceUrl
 from controller.plan.case import Case
 from controller.plan.effects import Discard, Effect, LetGo, Link, Plan, ReleaseTransfer, Restore, StartTransfer, Unlink
 from controller.plan.image import plan_image
-from controller.plan.observed import Limits, Observed, StorageView
+from controller.plan.observed import Limits, Observed, Shared, StorageView
 from controller.reasons import Reason
 
 LIMITS = Limits(default_max_size_bytes=2**40, progress_interval_s=5, resync_interval_s=600)
@@ -100,6 +100,12 @@ class World:
     requests: dict[str, TransferRequest] = field(default_factory=dict)
     states: dict[str, TransferState] = field(default_factory=dict)
     gone: bool = False
+    neighbours: dict[Digest, Content] = field(default_factory=dict)
+    """What another image of the namespace has, by sha256."""
+    strangers: dict[Digest, Content] = field(default_factory=dict)
+    """What only images of other namespaces have."""
+    placed: set[Digest] = field(default_factory=set)
+    """What transfers of this image brought."""
     started: list[TransferRequest] = field(default_factory=list)
 
     @classmethod
@@ -122,8 +128,18 @@ class World:
         interest |= {sha for store in self.stores for sha in store.claims}
         if self.image.status.current:
             interest.add(self.image.status.current.content.sha256)
+        wanted, shared = self.image.spec.checksum, None
+        if wanted is not None and wanted.algorithm.identifies:
+            found = next((one for one in self.neighbours.values() if wanted in one.source_digests), None)
+            shared = None if found is None else Shared(found, "Image default/neighbour")
+            interest |= set() if found is None else {found.sha256}
         views = tuple(store.view(interest) for store in self.stores)
-        return Observed(views, MappingProxyType(dict(self.states)), frozenset(self.states))
+        return Observed(views, MappingProxyType(dict(self.states)), frozenset(self.states), shared=shared)
+
+    def shared_here(self) -> bool:
+        """Whether the digest of the spec names what another image of the namespace has, where it can be read."""
+        shared = self.observe().shared
+        return shared is not None and any(store.up and shared.content.sha256 in store.objects for store in self.stores)
 
     def plan(self) -> Plan:
         return plan_image(self.image, self.observe(), self.now, LIMITS)
@@ -188,6 +204,7 @@ class World:
             return Broken(Failure(Reason.STORAGE_UNAVAILABLE, "no target", terminal=False), advanced=False)
         for store in stored:
             store.objects[found.sha256] = found
+        self.placed.add(found.sha256)
         uuids = frozenset(store.uuid for store in stored)
         return Placed(found, uuids, (), Validator('"v"'), "http://images.example", 1, 0, proof, found.size_bytes)
 
@@ -210,6 +227,8 @@ class World:
                 assert store.state is State.ENABLED, "bits into a disabled storage"
                 assert store.permitted, "bits into a storage that is not for this namespace"
                 assert ref.content.sha256 in store.objects, "claimed what is not there"
+                had = self.placed | set(self.neighbours)
+                assert ref.content.sha256 in had, "claimed what only others had: a digest is no right to bytes"
                 store.claims[ref.content.sha256] = replace(ref, install_path=f"zstore://x/{ref.content.image_id}")
             case Unlink(uuid, sha256):
                 self._unlink(next(store for store in self.stores if store.uuid == uuid), sha256)
@@ -237,7 +256,8 @@ class World:
             named = {target.uuid for target in self.case.choice.targets}
             assert store.permitted or store.uuid not in named, "took away what a change of labels may not touch"
         store.claims.pop(sha256, None)
-        store.objects.pop(sha256, None)
+        if sha256 not in self.neighbours and sha256 not in self.strangers:
+            store.objects.pop(sha256, None)
 
     @property
     def case(self) -> Case:

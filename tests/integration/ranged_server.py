@@ -1,9 +1,10 @@
-"""A small HTTP server on loopback with strong validators, ranges and a speed limit."""
+"""A small HTTP server on loopback with strong validators, ranges and a speed limit. It remembers what it was asked."""
 
 import http.server
 import re
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,57 +16,93 @@ class Served:
     """What the server has. `bytes_per_s` 0: as fast as it goes."""
 
     port: int = 0
+    scheme: str = "http"
     files: dict[str, bytes] = field(default_factory=dict)
-    """By path; the ETag is the path and `version`."""
+    """By path; the ETag is the path and `version`, unless `etags` says another."""
+    etags: dict[str, str | None] = field(default_factory=dict)
     version: int = 1
     bytes_per_s: float = 0
-    sent_bytes: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
+    guard: Callable[[str, str | None], int] = lambda _path, _authorization: 200
+    """Says the status for a path and an Authorization header; anything but 200 is answered without a body."""
+    on_body: Callable[[str], None] = lambda _path: None
+    """Called before a whole body is sent. Where it raises ConnectionError, none is."""
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    """Path and status, in order."""
+    sent_bytes: int = 0
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.port}{path}"
+
+    def whole(self, path: str) -> int:
+        """How often all of a file was asked for."""
+        return self.asked.count((path, 200))
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    served: Served
+    lock = threading.Lock()
+
+    def do_GET(self) -> None:
+        served = self.served
+        status = served.guard(self.path, self.headers.get("Authorization"))
+        if status == 200 and self.path not in served.files:
+            status = 404
+        if status != 200:
+            self._answer(status, {"Content-Length": "0"})
+            return
+        data = served.files[self.path]
+        etag = served.etags.get(self.path, f'"{self.path}-{served.version}"')
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(asked[1]) if asked and self.headers.get("If-Range", etag) == etag else 0
+        headers = {"Content-Length": str(len(data) - start)} | ({} if etag is None else {"ETag": etag})
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        self._answer(206 if start else 200, headers)
+        try:
+            if not start:
+                served.on_body(self.path)
+            self._send(memoryview(data)[start:])
+        except OSError:
+            self.close_connection = True
+
+    def _answer(self, status: int, headers: dict[str, str]) -> None:
+        with self.lock:
+            self.served.asked.append((self.path, status))
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _send(self, data: memoryview) -> None:
+        served = self.served
+        for at in range(0, len(data), PIECE):
+            piece = data[at : at + PIECE]
+            self.wfile.write(piece)
+            with self.lock:
+                served.sent_bytes += len(piece)
+            if served.bytes_per_s and served.closing.wait(PIECE / served.bytes_per_s):
+                return
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = False
+
+    def handle_error(self, *_: object) -> None:
+        """A client that was killed is what these tests are about."""
 
 
 @contextmanager
-def serving() -> Iterator[Served]:
-    served = Served()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            data = served.files[self.path]
-            etag = f'"{self.path}-{served.version}"'
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(asked[1]) if asked and self.headers.get("If-Range", etag) == etag else 0
-            self.send_response(206 if start else 200)
-            self.send_header("ETag", etag)
-            self.send_header("Content-Length", str(len(data) - start))
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-            self.end_headers()
-            try:
-                self._send(memoryview(data)[start:])
-            except OSError:
-                self.close_connection = True
-
-        def _send(self, data: memoryview) -> None:
-            for at in range(0, len(data), PIECE):
-                self.wfile.write(data[at : at + PIECE])
-                served.sent_bytes += len(data[at : at + PIECE])
-                if served.bytes_per_s and served.closing.wait(PIECE / served.bytes_per_s):
-                    return
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        daemon_threads = False
-
-        def handle_error(self, *_: object) -> None:
-            """A client that was killed is what these tests are about."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Served]:
+    """Serve until the end of the block."""
+    served = Served(scheme="http" if tls is None else "https")
+    with _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"served": served})) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         served.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -31,7 +31,12 @@ CONTENT = Content(
     format=Format.QCOW2,
     source_digests=(Digest(Algorithm.SHA256, "ab" * 32),),
 )
-ORIGIN = Origin("http://mirror.example/good.qcow2", Validator('"v7"', "Thu, 01 Jan 2026 00:00:00 GMT"), 293641216)
+ORIGIN = Origin(
+    "http://mirror.example/good.qcow2",
+    Validator('"v7"', "Thu, 01 Jan 2026 00:00:00 GMT"),
+    293641216,
+    fetched_bytes=293641216,
+)
 
 
 class Answer:

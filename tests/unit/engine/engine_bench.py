@@ -29,7 +29,7 @@ class Bench:
         self.engine = Engine(
             self.resources,
             self.factory,
-            lambda on_change: FakeTransfers(self.factory, on_change),
+            lambda on_change, _: FakeTransfers(self.factory, on_change),
             self.clock,
             EngineSettings(),
             TransferSettings(),

@@ -251,6 +251,7 @@ origins = st.builds(
     skipped=st.lists(st.builds(Skipped, url=words, reason=st.sampled_from(Reason), message=words), max_size=2).map(
         tuple
     ),
+    fetched_bytes=st.none() | sizes,
 )
 revisions = st.builds(
     Revision,
@@ -364,7 +365,7 @@ CONTENT = Content(
 )
 SKIPPED = Skipped("https://h.example/a", Reason.SOURCE_NOT_FOUND, "404")
 ORIGIN = Origin(
-    "https://m.example/a", Validator('"v1"', "Mon, 23 Nov 2026 20:56:42 GMT"), 7, "https://m.example/", (SKIPPED,)
+    "https://m.example/a", Validator('"v1"', "Mon, 23 Nov 2026 20:56:42 GMT"), 7, "https://m.example/", (SKIPPED,), 3
 )
 READY = Condition(ConditionType.READY, False, Reason.NO_SPACE, "full", 3, NOW)
 FULL_STATUS = ImageStatus(

@@ -6,7 +6,7 @@ from controller.model.url import SourceUrl
 from tests.fakes.world import World, content, spec
 
 A, B = "http://images.example/a", "http://images.example/b"
-SAID = Origin("http://images.example", Validator('"v"'), 1001)
+SAID = Origin("http://images.example", Validator('"v"'), 1001, fetched_bytes=1)
 
 
 def known(world: World) -> Origin | None:

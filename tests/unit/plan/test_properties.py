@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.image import ChecksumFrom, DeletionPolicy, ImageSpec, Phase, State
-from controller.model.transfer import Failure, Running
+from controller.model.transfer import Failure, Running, TransferRequest
 from controller.model.url import SourceUrl
-from controller.plan.effects import Plan
+from controller.plan.effects import Plan, StartTransfer
 from controller.reasons import Reason
 from tests.fakes.world import World, content, spec
 
@@ -32,6 +32,10 @@ FAILURES = [
     Failure(Reason.SOURCE_NOT_FOUND, "404", terminal=True),
     Failure(Reason.CHECKSUM_MISMATCH, "expected and got", terminal=True),
 ]
+
+
+def plan_requests(plan: Plan) -> list[TransferRequest]:
+    return [effect.request for effect in plan.effects if isinstance(effect, StartTransfer)]
 
 
 class ImageLife(RuleBasedStateMachine):
@@ -63,6 +67,20 @@ class ImageLife(RuleBasedStateMachine):
     @rule(seed=st.integers(1, 4))
     def the_list_changes(self, seed: int) -> None:
         self.world.lists[LISTS[0]] = content(seed).sha256
+
+    @rule(seed=st.integers(1, 4), index=st.integers(0, 2), neighbour=st.booleans())
+    def somebody_else_imports(self, seed: int, index: int, neighbour: bool) -> None:
+        """An image of this namespace, or only one of another."""
+        theirs = self.world.neighbours if neighbour else self.world.strangers
+        theirs[content(seed).sha256] = self.world.stores[index].objects[content(seed).sha256] = content(seed)
+
+    @rule()
+    def somebody_else_leaves(self) -> None:
+        """What this image has no claim on goes with the others."""
+        self.world.neighbours.clear()
+        self.world.strangers.clear()
+        for store in self.world.stores:
+            store.objects = {sha256: held for sha256, held in store.objects.items() if sha256 in store.claims}
 
     @rule()
     def step(self) -> None:
@@ -144,6 +162,8 @@ class ImageLife(RuleBasedStateMachine):
         assert plan.requeue is not None, "never stuck: somebody looks again, at the latest at the resync"
         assert plan.requeue >= timedelta(0)
         assert not (is_ready and is_stalled)
+        if self.world.shared_here():
+            assert not any(request.origin is None for request in plan_requests(plan)), "no download of what is here"
         fetches = [
             key for key, state in self.world.states.items() if key.startswith("get-") and isinstance(state, Running)
         ]

@@ -1,0 +1,249 @@
+"""Who has which bytes: what an image may share instead of fetching it.
+
+The index in memory only says where to look. What is told is proven at that moment: by a claim of an image of the
+namespace, seen on a storage; by the record of a stored content; or by a transfer that this process itself ended.
+"""
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import structlog
+
+from controller import errors
+from controller.engine.figures import Figures, Saving
+from controller.engine.storages import OpenStorage, Storages
+from controller.model.digest import Algorithm, Digest
+from controller.model.image import Content
+from controller.model.resource import Image, Key, Kind
+from controller.model.transfer import Placed, Provenance, TransferRequest
+from controller.model.url import SourceUrl
+from controller.plan import source
+from controller.plan.observed import Shared
+from controller.ports import Resources
+
+log = structlog.get_logger()
+
+V = TypeVar("V")
+
+ASKED = 8
+"""Images, and versions of a url, that are looked at before giving up: hints are rarely wrong, and a look costs I/O."""
+FRESH = 1024
+"""Transfers that are remembered until the claims of their images say the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A content that came of a url once, and the storages (by uuid) that have it now."""
+
+    content: Content
+    provenance: Provenance
+    storages: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    """What one image says that it has."""
+
+    uuid: str
+    digests: frozenset[Digest]
+    url: str
+    contents: frozenset[Digest]
+
+
+class Holdings:
+    """Thread-safe. An image costs two small entries, a pass over it a comparison; nothing is searched."""
+
+    def __init__(self, resources: Resources, storages: Storages, figures: Figures) -> None:
+        self._figures = figures
+        self._resources = resources
+        self._storages = storages
+        self._lock = threading.Lock()
+        self._priming = threading.Lock()
+        self._primed = False
+        self._hints: dict[Key, _Hint] = {}
+        self._by_digest: defaultdict[Digest, defaultdict[str, dict[Key, str]]] = defaultdict(lambda: defaultdict(dict))
+        """Source digest -> namespace -> images with their uuids."""
+        self._by_url: defaultdict[str, defaultdict[Digest, set[Key]]] = defaultdict(lambda: defaultdict(set))
+        """Url -> stored content -> images."""
+        self._fresh_digests: OrderedDict[tuple[str, Digest], Content] = OrderedDict()
+        self._fresh_urls: OrderedDict[tuple[str, Digest], None] = OrderedDict()
+
+    # --- what is noted -----------------------------------------------------------------------------------------------
+
+    def saw(self, image: Image) -> None:
+        """Take note of what an image has, as its status says."""
+        hint, key = _hint(image), image.meta.key
+        with self._lock:
+            if self._hints.get(key) != hint:
+                self._forget(key)
+                if hint is not None:
+                    self._note(key, hint)
+
+    def forget(self, key: Key) -> None:
+        """The image is gone."""
+        with self._lock:
+            self._forget(key)
+
+    def placed(self, request: TransferRequest, placed: Placed) -> None:
+        """Take note of bytes that a transfer of this namespace just placed; its images will claim them."""
+        with self._lock:
+            for digest in _identifying(placed.content):
+                _remember(self._fresh_digests, (request.namespace, digest), placed.content)
+            _remember(self._fresh_urls, (source.fingerprint(request.url.text), placed.content.sha256), None)
+
+    def spared(self, url: str, content: Content, length: int | None) -> None:
+        """A download of so many bytes need not be. None: nobody noted how many there were before they were expanded."""
+        self._figures.save(Saving.DEDUPE, length or 0)
+        log.info("transfer.deduplicated", url=url, bytes=length, digest=str(content.sha256))
+
+    # --- what is told ------------------------------------------------------------------------------------------------
+
+    def of_namespace(self, namespace: str, digest: Digest, *, but: Key | None = None) -> Shared | None:
+        """Return bytes whose digest as downloaded this is, and which an image of the namespace has on a storage.
+
+        Not those of the image `but`. A storage that cannot be asked shows nothing.
+        """
+        if not digest.algorithm.identifies:
+            return None
+        self._prime()
+        with self._lock:
+            images = self._by_digest[digest].get(namespace, {}) if digest in self._by_digest else {}
+            asked = list(islice(((key, uuid) for key, uuid in images.items() if key != but), ASKED))
+            fresh = self._fresh_digests.get((namespace, digest))
+        for key, uuid in asked:
+            content = self._claimed(key, uuid, digest)
+            if content is not None:
+                return Shared(content, f"Image {key.owner}")
+        if fresh is not None and self._holding(fresh.sha256):
+            return Shared(fresh, f"an Image of namespace {namespace}")
+        return None
+
+    def of_anybody(self, digest: Digest) -> Content | None:
+        """Return bytes whose digest as downloaded this is, whosever they are: for whoever fetches them all the same."""
+        if not digest.algorithm.identifies:
+            return None
+        self._prime()
+        with self._lock:
+            spaces = self._by_digest[digest].values() if digest in self._by_digest else ()
+            asked = list(islice(((key, uuid) for images in spaces for key, uuid in images.items()), ASKED))
+        found = (self._claimed(key, uuid, digest) for key, uuid in asked)
+        return next((content for content in found if content is not None), None)
+
+    def of_url(self, url: SourceUrl) -> Iterator[Stored]:
+        """Yield what the storages know to have come of a url, newest answers of each content first."""
+        self._prime()
+        name = source.fingerprint(url.text)
+        with self._lock:
+            contents = list(islice(self._by_url[name], ASKED)) if name in self._by_url else []
+            contents += [sha256 for known, sha256 in self._fresh_urls if known == name and sha256 not in contents]
+        for sha256 in contents:
+            yield from self._recorded(sha256)
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def _claimed(self, key: Key, uuid: str, digest: Digest) -> Content | None:
+        for storage in self._connected():
+            try:
+                refs = storage.adapter.refs(uuid)
+            except errors.GoldmasterError:
+                continue
+            for ref in refs:
+                if ref.intact and ref.owner == key.owner and any(map(digest.matches, ref.content.source_digests)):
+                    return ref.content
+        return None
+
+    def _holding(self, sha256: Digest) -> dict[str, Content]:
+        """Return the records of a content, by the uuids of the storages that have it."""
+        found = {}
+        for storage in self._connected():
+            try:
+                content = storage.adapter.find(sha256)
+            except errors.GoldmasterError:
+                continue
+            if content is not None:
+                found[storage.uuid] = content
+        return found
+
+    def _recorded(self, sha256: Digest) -> Iterator[Stored]:
+        holding = self._holding(sha256)
+        known: dict[Provenance, Content] = {}
+        for storage in self._connected():
+            if storage.uuid not in holding:
+                continue
+            try:
+                answers = storage.adapter.provenance(sha256)
+            except errors.GoldmasterError:
+                continue
+            known |= dict.fromkeys(reversed(answers), holding[storage.uuid])
+        for provenance, content in known.items():
+            yield Stored(content, provenance, frozenset(holding))
+
+    def _connected(self) -> Iterator[OpenStorage]:
+        return (storage for storage in self._storages.all() if storage.connected)
+
+    # --- the index ---------------------------------------------------------------------------------------------------
+
+    def _prime(self) -> None:
+        """Read every status once, when something is first asked: a process that has nothing to import never does."""
+        with self._priming:
+            if self._primed:
+                return
+            for key in self._resources.keys(Kind.IMAGE):
+                image = self._resources.image(key)
+                if image is not None:
+                    self.saw(image)
+            self._primed = True
+
+    def _note(self, key: Key, hint: _Hint) -> None:
+        self._hints[key] = hint
+        for digest in hint.digests:
+            self._by_digest[digest][key.namespace][key] = hint.uuid
+        for sha256 in hint.contents:
+            self._by_url[hint.url][sha256].add(key)
+
+    def _forget(self, key: Key) -> None:
+        hint = self._hints.pop(key, None)
+        if hint is None:
+            return
+        for digest in hint.digests:
+            spaces = self._by_digest[digest]
+            del spaces[key.namespace][key]
+            if not spaces[key.namespace]:
+                del spaces[key.namespace]
+            if not spaces:
+                del self._by_digest[digest]
+        for sha256 in hint.contents:
+            contents = self._by_url[hint.url]
+            contents[sha256].discard(key)
+            if not contents[sha256]:
+                del contents[sha256]
+            if not contents:
+                del self._by_url[hint.url]
+
+
+def _hint(image: Image) -> _Hint | None:
+    status = image.status
+    if status.current is None:
+        return None
+    contents = [revision.content for revision in (status.current, *status.history)]
+    return _Hint(
+        source.image_uuid(image),
+        frozenset(digest for content in contents for digest in _identifying(content)),
+        source.fingerprint(image.spec.url.text),
+        frozenset({status.current.content.sha256}),
+    )
+
+
+def _identifying(content: Content) -> Iterator[Digest]:
+    return (digest for digest in content.source_digests if digest.algorithm in {Algorithm.SHA256, Algorithm.SHA512})
+
+
+def _remember(notes: OrderedDict[tuple[str, Digest], V], key: tuple[str, Digest], value: V) -> None:
+    notes[key] = value
+    notes.move_to_end(key)
+    if len(notes) > FRESH:
+        notes.popitem(last=False)
