@@ -164,14 +164,19 @@ class Feed:
         return registry
 
     def _register_namespaces(self, registry: kopf.OperatorRegistry) -> None:
-        @kopf.on.event("v1", NAMESPACES, registry=registry, id=f"feed-{NAMESPACES}")
-        async def feed(event: kopf.RawEvent, **_: object) -> None:
+        def feed(event: kopf.RawEvent, **_: object) -> bool:
             self._namespaces(event["type"], dict(event["object"]))
+            return False
+
+        kopf.on.event("v1", NAMESPACES, registry=registry, id=f"feed-{NAMESPACES}", when=feed)(_never)
 
     def _register(self, registry: kopf.OperatorRegistry, kind: Kind) -> None:
-        @kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id=f"feed-{kind.plural}")
-        async def feed(event: kopf.RawEvent, **_: object) -> None:
+        def feed(event: kopf.RawEvent, **_: object) -> bool:
             self._deliver(kind, event["type"], dict(event["object"]))
+            return False
+
+        # the filter is all we need, and kopf asks it once per event: running a handler costs as much again
+        kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id=f"feed-{kind.plural}", when=feed)(_never)
 
     def _session(self, login: Login) -> kopf.AiohttpSession:
         """Return a session of our own making: the same trust and credentials as for writing."""
@@ -188,6 +193,23 @@ class Feed:
         return kopf.AiohttpSession(server=self._access.server, aiohttp_session=session, expiration=expires)
 
 
+async def _never(**_: object) -> None:
+    """Stand for a handler: its filter takes every event and lets none through."""
+
+
+class _NoMemory(kopf.DiffBaseStorage):
+    """Keeps kopf from copying every object twice to find out what changed: nobody asks for that."""
+
+    def build(self, **_: object) -> Any:  # noqa: ANN401  kopf's own type is private
+        return {}
+
+    def fetch(self, **_: object) -> None:
+        return None
+
+    def store(self, **_: object) -> None:
+        pass
+
+
 def _settings() -> kopf.OperatorSettings:
     """Return kopf's settings; the defaults that are changed have each ended an operator somewhere."""
     settings = kopf.OperatorSettings()
@@ -195,6 +217,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True  # a foreign ClusterKopfPeering must not pause us
     settings.scanning.disabled = True  # no watches on CRDs and namespaces, which we have no rights for
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoMemory()
     settings.queueing.idle_timeout = 0.5  # handlers are instant: do not keep a task per object for 5 s
     settings.watching.server_timeout = SERVER_TIMEOUT_S
     settings.watching.client_timeout = CLIENT_TIMEOUT_S

@@ -35,6 +35,8 @@ SETTLE_S = 5.0
 """After the watch was started: list once more, as what was deleted between a list and the watch is told by neither."""
 DELIVERY_S = 15.0
 """How long the watch may take to report what a list has shown already; after that it is dead."""
+WATCHING_EVERY_S = 5.0
+"""How often to ask whether there is a watch: kopf keeps a task per busy object, and all of them are looked at."""
 UNWATCHED_S = 30.0
 """How long there may be no watch before kopf is started anew."""
 
@@ -195,13 +197,16 @@ class _Term:
 
     def _keep(self, feed: Feed, over: Callable[[], bool], pause: threading.Event) -> None:
         starts, watched_at, readable = 0, self._clock.monotonic(), self._namespaces.readable
+        asks_at = watched_at
         while not over():
             now = self._clock.monotonic()
             if feed.starts != starts:
                 starts = self._health.feed_starts = feed.starts
                 self._due = min(self._due, now + SETTLE_S)
-            if feed.watching():
-                watched_at = now
+            if now < asks_at:
+                pass
+            elif feed.watching():
+                asks_at, watched_at = now + WATCHING_EVERY_S, now
             elif now - watched_at > UNWATCHED_S:
                 log.warning("kube.not_watching", seconds=UNWATCHED_S)
                 feed.restart()
