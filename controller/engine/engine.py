@@ -11,7 +11,7 @@ from controller.engine.berths import source_name
 from controller.engine.figures import Figures
 from controller.engine.holdings import Holdings
 from controller.engine.queue import KeyedQueue
-from controller.engine.reconcile import ImageReconciler, Outcome
+from controller.engine.reconcile import CONFLICT_SOON, TROUBLE_SOON, ImageReconciler, Outcome
 from controller.engine.scrub import Scrubs
 from controller.engine.storages import OpenStorage, Storages
 from controller.model import conditions
@@ -142,6 +142,11 @@ class Engine:
             self._on_pass(key, outcome)
             if outcome.requeue is not None:
                 self.queue.add_after(key, outcome.requeue.total_seconds())
+        except errors.TransientError as exc:
+            log.warning("reconcile.broken_off", key=str(key), message=str(exc))
+            self.queue.add_after(
+                key, (CONFLICT_SOON if isinstance(exc, errors.Conflict) else TROUBLE_SOON).total_seconds()
+            )
         except Exception:
             log.exception("reconcile.bug", key=str(key))
             self.queue.add_after(key, BUG_BACKOFF_S)

@@ -8,7 +8,7 @@ import structlog
 
 from controller import errors
 from controller.model.backup_storage import BackupStorageSpec, Capacity, StorageStatus
-from controller.model.resource import BackupStorage, Key, Kind
+from controller.model.resource import DEFAULT_STORAGE, BackupStorage, Key, Kind
 from controller.model.scrub import Scrub
 from controller.model.transfer import Failure
 from controller.plan import source
@@ -95,7 +95,12 @@ class Storages:
                 self._adapter(resource)
 
     def reconcile(self, key: Key) -> bool:
-        """Probe one storage and write its status; return whether it should be looked at again."""
+        """Probe one storage and write its status; return whether it should be looked at again.
+
+        Raises:
+            Conflict, ClusterUnavailable: the status could not be written; what the probe said counts all the same.
+
+        """
         resource = self._resources.storage(key)
         if resource is None:
             self._forget(key)
@@ -109,8 +114,12 @@ class Storages:
         if (ours := self._scrub(key.name)) is not None:
             probed = replace(probed, scrub=ours, scrubbing=True)
         status = plan_storage(resource, probed, self._clock.now())
-        if status != resource.status:
-            resource = self._resources.write_storage_status(resource, status)
+        unwritten: errors.TransientError | None = None
+        try:
+            if status != resource.status:
+                resource = self._resources.write_storage_status(resource, status)
+        except errors.TransientError as exc:
+            unwritten = exc
         after = replace(
             before,
             resource=resource,
@@ -120,9 +129,11 @@ class Storages:
         )
         with self._lock:
             self._open[key.name] = after
-        if after.connected != before.connected or after.resource.spec != before.resource.spec:
+        if _matters(after) != _matters(before):
             log.info("storage.changed", storage=key.name, connected=after.connected, message=after.trouble)
             self._on_change(after)
+        if unwritten is not None:
+            raise unwritten
         return True
 
     def _adapter(self, resource: BackupStorage) -> OpenStorage:
@@ -158,6 +169,12 @@ class Storages:
             return Probed(None, Failure(exc.reason, str(exc), terminal=False))
         except errors.TerminalError as exc:
             return Probed(None, Failure(exc.reason, str(exc), terminal=True))
+
+
+def _matters(storage: OpenStorage) -> tuple[object, ...]:
+    """Return what of a storage decides what images may do with it: when that changes they are looked at."""
+    meta = storage.resource.meta
+    return storage.connected, storage.resource.spec, meta.annotations.get(DEFAULT_STORAGE), meta.deleting
 
 
 def connected_before(resource: BackupStorage) -> bool:

@@ -122,6 +122,18 @@ def test_a_status_write_leaves_the_spec_and_the_generation_alone(kube: cluster.C
     assert after.body["metadata"]["generation"] == before["metadata"]["generation"] == 1
 
 
+def test_a_storage_that_nobody_probed_says_connecting(kube: cluster.Cluster) -> None:
+    """Also where no operator runs; and applying it again shows no drift."""
+    spec = {"type": "ImageStore", "imageStore": {"path": "/srv/unprobed"}}
+    storage = {"apiVersion": "goldmaster.dev/v1alpha1", "kind": "BackupStorage", "metadata": {"name": "unprobed"}}
+    manifest_text = json.dumps(storage | {"spec": spec})
+    kube.kubectl("apply", "-f", "-", stdin=manifest_text)
+    assert kube.get("backupstorage", "unprobed")["status"] == {"status": "Connecting"}
+    assert kube.kubectl("get", "backupstorages", "unprobed").stdout.splitlines()[1].split()[2] == "Connecting"
+    kube.kubectl("diff", "-f", "-", stdin=manifest_text)
+    kube.kubectl("delete", "backupstorage", "unprobed")
+
+
 def keeps(kube: cluster.Cluster, path: str, status: dict[str, Any]) -> None:
     """Strict validation refuses a field that would be pruned, and the answer holds what is stored."""
     whole = kube.admin.get(path).body | {"status": json.loads(json.dumps(status))}

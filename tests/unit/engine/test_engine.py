@@ -1,10 +1,13 @@
 """The engine over fakes: what is written, what is on the storages, and what happens when a step fails."""
 
+import itertools
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
+import structlog
 
 from controller import errors
 from controller.engine.doctor import diagnose
@@ -14,7 +17,7 @@ from controller.model import conditions
 from controller.model.backup_storage import Capacity, StorageStatus
 from controller.model.conditions import ConditionType
 from controller.model.image import Phase, RefStatus
-from controller.model.resource import Image, Key, Kind
+from controller.model.resource import DEFAULT_STORAGE, Image, Key, Kind
 from controller.model.transfer import Failure, TransferRequest, TrashRecord
 from controller.reasons import Reason
 from tests.fakes.backup_storage import FakeBackupStorage
@@ -361,3 +364,63 @@ def test_partials_nobody_waits_for_are_swept_and_the_others_kept(bench: Bench) -
     bench.clock.advance(timedelta(hours=2))
     bench.work()
     assert bench.store().partials == {}
+
+
+def test_a_storage_whose_status_cannot_be_written_counts_as_it_was_probed(bench: Bench) -> None:
+    """An API server that is away neither stops what storages are asked, nor looks like a bug of ours."""
+    bench.converge()
+    plain = bench.resources.write_storage_status
+
+    def away(_storage: object, _status: object) -> NoReturn:
+        raise errors.ClusterUnavailable("the API server does not answer")
+
+    bench.resources.write_storage_status = away  # type: ignore[method-assign, assignment]
+    bench.store().faults.unreachable = True
+    with structlog.testing.capture_logs() as said:
+        bench.clock.advance(timedelta(seconds=61))
+        bench.work()
+    assert not [line for line in said if line["event"] == "reconcile.bug"]
+    assert [storage.connected for storage in bench.engine.storages.all()] == [False]
+    bench.resources.write_storage_status = plain  # type: ignore[method-assign]
+    bench.clock.advance(timedelta(seconds=11))
+    bench.work()
+    storage = bench.resources.storage(STORE)
+    assert storage is not None
+    assert storage.status.status is StorageStatus.DISCONNECTED
+
+
+def test_a_storage_is_probed_every_60_seconds_without_anybody_asking(bench: Bench) -> None:
+    bench.converge()
+    probes = []
+    plain = bench.store().probe
+
+    def probe(*, create: bool = True) -> Capacity:
+        probes.append(bench.clock.now())
+        return plain(create=create)
+
+    bench.store().probe = probe  # type: ignore[method-assign]
+    for _ in range(300):
+        bench.clock.advance(timedelta(seconds=1))
+        bench.work()
+    assert len(probes) == 5
+    assert {(later - earlier).total_seconds() for earlier, later in itertools.pairwise(probes)} == {60.0}
+
+
+def test_another_default_is_news_to_images_that_wait_for_one(bench: Bench) -> None:
+    bench.storage("s2")
+    for key in (STORE, Key(Kind.BACKUP_STORAGE, "", "s2")):
+        bench.resources.put(key, spec_of(bench, key), {DEFAULT_STORAGE: "true"})
+    bench.converge()
+    assert not bench.says(ConditionType.READY)
+    bench.resources.put(STORE, spec_of(bench, STORE), {})
+    bench.engine.enqueue([STORE])
+    bench.work()
+    bench.transfers.finish()
+    bench.work()
+    assert bench.says(ConditionType.READY)
+    assert [ref.storage_name for ref in bench.image().status.refs] == ["s2"]
+
+
+def spec_of(bench: Bench, key: Key) -> dict[str, object]:
+    assert bench.resources.storage(key) is not None
+    return {"type": "ImageStore", "imageStore": {"path": f"/{key.name}"}, "reservedCapacity": "0"}
