@@ -98,7 +98,7 @@ def test_the_order_of_places_is_flag_variable_pod_home(tmp_path: Path) -> None:
     (tmp_path / ".kube").mkdir()
     (tmp_path / ".kube" / "config").write_text(config.read_text())
     assert access.find(config, {}).server
-    assert access.find(None, {"KUBECONFIG": f"/nonexistent:{config}"}).server
+    assert access.find(None, {"KUBECONFIG": f"{tmp_path}/absent:{config}"}).server
     assert access.find(None, {"HOME": str(tmp_path)}).server
     with pytest.raises(errors.Usage, match="no service account"):
         access.find(None, {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOME": str(tmp_path)})
@@ -117,7 +117,7 @@ def test_of_several_files_the_first_that_has_a_name_counts(tmp_path: Path) -> No
     (first / "config").write_text(
         yaml.safe_dump({"contexts": [{"name": "mine", "context": {"cluster": "k", "user": "u", "namespace": "one"}}]})
     )
-    both = {"KUBECONFIG": f"{first / 'config'}:/nonexistent:{second / 'config'}"}
+    both = {"KUBECONFIG": f"{first / 'config'}:{tmp_path / 'absent'}:{second / 'config'}"}
     found = access.find(None, both)
     assert (found.server, found.namespace, found.login().token) == ("https://second:1", "two", "of the second")
     assert access.find(None, both, context="mine").namespace == "one"
