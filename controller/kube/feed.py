@@ -37,6 +37,8 @@ CLIENT_TIMEOUT_S = 300.0
 """A watch is renewed this often, in case the connection died without a sign."""
 REQUEST_TIMEOUT_S = 60.0
 CHUNK = 500
+IDENTITY: Any = "goldmaster"
+"""Said to kopf, which else asks for the name of our user: in a container it may have none, and the watch would end."""
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 60.0
 STOP_WITHIN_S = 20.0
@@ -141,6 +143,7 @@ class Feed:
                 registry=self._registry(),
                 settings=_settings(),
                 clusterwide=True,
+                identity=IDENTITY,
                 stop_flag=stop,
             )
         finally:

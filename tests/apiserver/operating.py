@@ -50,6 +50,8 @@ class OperatorProcess:
         if port is not None:
             config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
         self._kubeconfig.write_text(json.dumps(config))
+        self.environ: dict[str, str] = {}
+        """Beside what every operator gets; set before `start`."""
         self._flags = flags
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,6 +69,7 @@ class OperatorProcess:
         command = [sys.executable, "-m", "controller", "operator", f"--kubeconfig={self._kubeconfig}"]
         options = [f"--storage-root={self.root}", "--allow-network=127.0.0.0/8", *self._flags]
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.log_file.parent), "POD_NAME": self._name}
+        environ |= self.environ
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, *options], cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
