@@ -48,7 +48,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(
         [name, *[argument.replace("/opt/goldmaster", str(made)) for argument in arguments]],
         cwd=source,
-        env=environment() | {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHON": sys.executable},
+        env=environment(source.parent) | {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHON": sys.executable},
         capture_output=True,
         text=True,
         timeout=110,
@@ -59,9 +59,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def environment() -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
     """The packages that the project depends on are seen, this checkout is not: it is installed by a .pth file."""
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": sysconfig.get_path("purelib"), "HOME": "/nonexistent"}
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": sysconfig.get_path("purelib"), "HOME": str(home)}
 
 
 def test_the_built_tree_runs_goldmaster(tree: Path, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_the_built_tree_runs_goldmaster(tree: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [command, "validate", str(ROOT / "manifests" / "samples")],
         cwd=tmp_path,
-        env=environment(),
+        env=environment(tmp_path),
         capture_output=True,
         text=True,
         check=False,
@@ -80,7 +80,7 @@ def test_the_built_tree_runs_goldmaster(tree: Path, tmp_path: Path) -> None:
     where = subprocess.run(
         [tree / "bin" / "python", "-c", "import controller; print(controller.__file__)"],
         cwd=tmp_path,
-        env=environment(),
+        env=environment(tmp_path),
         capture_output=True,
         text=True,
         check=True,
