@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 LOCK := .ci/constraints.txt
 PYTHON ?=
 # The tests that need these are left out, loudly, where an ordinary user does not have them.
-TEST_COMMANDS := nginx=nginx-light qemu-img=qemu-utils xz=xz-utils bzip2=bzip2 zstd=zstd promtool=prometheus lua5.1=lua5.1 git=git
+TEST_COMMANDS := nginx=nginx-light qemu-img=qemu-utils xz=xz-utils bzip2=bzip2 zstd=zstd promtool=prometheus lua5.1=lua5.1 git=git sshd=openssh-server ssh=openssh-client
 BENCH_COMMANDS := nginx=nginx-light xz=xz-utils zstd=zstd curl=curl aria2c=aria2
 
 help: ## list what there is

@@ -6,7 +6,6 @@ Every method may be called from any thread unless it says otherwise. Every metho
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 from controller.model.backup_storage import BackupStorageStatus
@@ -52,31 +51,6 @@ class StopToken(Protocol):
 
     def is_set(self) -> bool:
         """Whether to stop."""
-        ...
-
-
-# --- where manifests come from --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """The commit that is checked out in a working copy. `revision` as `model.git.revision` writes it."""
-
-    revision: str
-    top: str
-    """The working copy, without symbolic links."""
-    blobs: Mapping[str, str]
-    """Path below `top` -> Git's id of the bytes that the commit has there; of a link it begins with `link:`."""
-
-
-class WorkingCopies(Protocol):
-    """Working copies of people, which are never changed."""
-
-    def look(self, path: Path) -> Committed | None:
-        """Return what is checked out around PATH (at least what lies below it), None where there is nothing to say.
-
-        That is outside of Git, before the first commit, and where git is missing or fails, which is logged once.
-        """
         ...
 
 

@@ -72,6 +72,9 @@ def view(place: Place, warn: Callable[[str], None]) -> Iterator[View]:
         from controller.gitops.view import StateView
 
         with State.open_reading(place.state_dir, clock) as state:
+            followed = state.followed()
+            if followed is not None and followed.trouble:
+                warn(followed.shown)
             yield StateView(state, place.state_dir, clock)
         return
     from controller import logs

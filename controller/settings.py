@@ -5,6 +5,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from controller.model.git_url import GitUrl
 from controller.model.url import SourceUrl
 
 
@@ -95,6 +96,23 @@ class ScrubSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GitSettings:
+    """A repository of manifests that is followed."""
+
+    url: GitUrl
+    branch: str | None = None
+    """Default: the branch that the server calls its HEAD."""
+    below: str = ""
+    """Only what lies below this path of the repository is manifests. Default all of it."""
+    interval: timedelta = timedelta(minutes=1)
+    """How often the server is asked for the newest commit, plus 0..20 % jitter: one small request. Default a minute."""
+    secret: tuple[str, str] | None = None
+    """Namespace and name of the Secret with the server's credentials. Default: none are sent."""
+    allowed_signers: Path | None = None
+    """The file of ssh-keygen(1) that says whose signature a commit must have. Default: none is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class StandaloneSettings:
     """What a state directory and a tree of manifests need."""
 
@@ -108,6 +126,8 @@ class StandaloneSettings:
     """Take a larger disappearance as meant."""
     secrets_dir: Path | None = None
     """Where the Secrets that images name lie. Default none: an image that names one waits."""
+    git: GitSettings | None = None
+    """The repository to follow. Default none: manifests come from PATHs."""
 
 
 @dataclass(frozen=True, slots=True)

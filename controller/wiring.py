@@ -14,6 +14,8 @@ from controller.adapters.backup.confined import ConfinedStorages
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.backup.rehearsed import RehearsedStorages
 from controller.adapters.clock import SystemClock
+from controller.adapters.git.remote import Remote
+from controller.adapters.git.repository import GitRepository
 from controller.adapters.git.working_copies import GitWorkingCopies
 from controller.adapters.openpgp import OpenPgp
 from controller.adapters.sources.address_policy import AddressPolicy
@@ -27,11 +29,13 @@ from controller.engine.figures import Figures
 from controller.engine.holdings import Holdings
 from controller.engine.transfers import EmbeddedTransfers
 from controller.gitops import crds
+from controller.gitops.following import Following
 from controller.gitops.instance_lock import InstanceLock
 from controller.gitops.loader import Loader
 from controller.gitops.loop import Progress, Standalone
 from controller.gitops.secrets import SecretFiles
 from controller.gitops.state import State
+from controller.model.git_secret import GitCredentials, credentials_for
 from controller.ports import Clock, Resources, Secrets, StorageFactory
 from controller.settings import OperatorSettings, ProxySettings, Settings, SourceSettings, StandaloneSettings
 
@@ -153,11 +157,38 @@ def standalone(settings: Settings, mode: StandaloneSettings, paths: Sequence[Pat
                     GitWorkingCopies(system),
                     mode,
                     system,
+                    following(settings.source, mode, state, system, secrets, mode.state_dir / "git"),
                 )
             finally:
                 built.close()
     finally:
         lock.release()
+
+
+def following(
+    policy: SourceSettings,
+    mode: StandaloneSettings,
+    state: State,
+    clock: Clock,
+    secrets: Secrets | None,
+    folder: Path,
+) -> Following | None:
+    """Return what follows the repository of the settings, with a copy of it in `folder`; None where there is none."""
+    git = mode.git
+    if git is None:
+        return None
+
+    def credentials() -> GitCredentials | None:
+        if git.secret is None:
+            return None
+        if secrets is None:
+            raise errors.Usage("--git-secret needs --secrets DIR")
+        return credentials_for(git.url, secrets.read(*git.secret))
+
+    networks = AddressPolicy(policy.allowed_networks)
+    remote = Remote(git.url, folder, networks, policy.allowed_paths, clock)
+    repository = GitRepository(remote, git.branch, folder, clock, credentials, git.allowed_signers)
+    return Following(repository, crds.admission(), git, state, clock)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ CAPABILITIES = {
     "needs_promtool": ("promtool", "apt-get install prometheus"),
     "needs_git": ("git", "apt-get install git"),
     "needs_lua": ("lua5.1", "apt-get install lua5.1"),
+    "needs_sshd": ("sshd, ssh", "apt-get install openssh-server openssh-client"),
     "needs_kube": ("kube-apiserver", "make kube-assets"),
 }
 """Marker -> (command it needs, how a person gets it)."""
@@ -38,6 +39,7 @@ assets.remember(os.environ)
 sandbox.scrub_environment()
 FOUND = {marker: shutil.which(command) for marker, (command, _) in CAPABILITIES.items()}
 FOUND["needs_compressors"] = "found" if all(map(shutil.which, ("xz", "bzip2", "zstd"))) else None
+FOUND["needs_sshd"] = "found" if all(map(shutil.which, ("sshd", "ssh", "ssh-keygen"))) else None
 FOUND["needs_kube"] = os.environ.get(assets.VARIABLE)
 hypothesis.settings.register_profile("goldmaster", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("goldmaster")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from controller import logs, wiring
-from controller.cli import columns, exits, options, progress, running, screen, source_options
+from controller.cli import columns, exits, git_options, options, progress, running, screen, source_options
 from controller.cli.source_options import Asking
 from controller.cli.validate import problems_of
 from controller.gitops.loop import Converged, Standalone
@@ -16,11 +16,12 @@ from controller.model import quantity
 from controller.model.resource import Kind
 from controller.model.stored import Stored
 from controller.reasons import Reason
-from controller.settings import Settings, StandaloneSettings
+from controller.settings import GitSettings, Settings, StandaloneSettings
 
 
 @click.command(short_help="Bring the images of PATH... to Ready, once.")
-@options.paths
+@options.some_paths
+@git_options.repository
 @options.state
 @options.allow_network
 @options.allow_path
@@ -34,6 +35,7 @@ from controller.settings import Settings, StandaloneSettings
 @options.verbose
 def apply(
     paths: Sequence[Path],
+    git: GitSettings | None,
     state_dir: Path,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
@@ -53,6 +55,9 @@ def apply(
     while a manifest is wrong. An image whose manifest is gone from a PATH is deleted. With no BackupStorage manifest, a
     storage named `default` under the state directory serves.
 
+    With --git the manifests are those of the newest commit of a repository, beside any PATH. Where that is wrong, or
+    the server cannot be asked, the last good one stays in force and is brought to Ready; the exit code says so.
+
     \b
     goldmaster apply manifests/ --state /var/lib/goldmaster
     goldmaster apply image.yaml --state ./state --allow-network 10.0.0.0/8
@@ -62,6 +67,7 @@ def apply(
         max_deletions_percent=max_deletions,
         confirm_deletions=confirm_deletions,
         secrets_dir=secrets_dir,
+        git=git,
     )
     settings = running.settings(networks, allowed_paths, asking=asking, parallel=parallel, max_size=max_size)
     return _apply(paths, settings, mode, timeout, verbose=verbose)
@@ -72,6 +78,8 @@ def _apply(
 ) -> int:
     logs.configure(quiet=True)
     with running.interrupts() as stop, wiring.standalone(settings, mode, paths) as instance:
+        if instance.following is not None:
+            instance.following.look(stop)
         trees = instance.load(paths)
         if problems := problems_of(trees):
             return _refuse(problems)
@@ -82,11 +90,23 @@ def _apply(
         with progress.shown(instance, verbose=verbose) as tick:
             converged = instance.converge(timeout.total_seconds(), stop, tick)
         code = _report(instance, converged, timeout)
+        if instance.following is not None and (wrong := instance.following.exit_code):
+            _tell_followed(instance)
+            code = code or wrong
     if applied.held_back:
         for held in applied.held_back:
             screen.warn(f"not deleted ({len(held.keys)}): {held.why}")
         return code or exits.NOT_READY
     return code
+
+
+def _tell_followed(instance: Standalone) -> None:
+    """Say why the newest commit is not in force."""
+    for problem in instance.following.problems if instance.following else ():
+        screen.warn(str(problem))
+    followed = instance.state.followed()
+    if followed is not None:
+        screen.warn(followed.shown)
 
 
 def _refuse(problems: Iterable[Problem]) -> int:

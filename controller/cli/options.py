@@ -175,6 +175,10 @@ output = option(
 paths = click.argument(
     "paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="PATH...", envvar=f"{PREFIX}_PATHS"
 )
+some_paths = click.argument(
+    "paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH...]", envvar=f"{PREFIX}_PATHS"
+)
+"""Where manifests may come from a repository too; the verb refuses to have neither."""
 allow_network = option(
     "--allow-network",
     "networks",

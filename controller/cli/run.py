@@ -8,14 +8,15 @@ import click
 import structlog
 
 from controller import logs, wiring
-from controller.cli import exits, options, running, source_options
+from controller.cli import exits, git_options, options, running, source_options
 from controller.cli.source_options import Asking
 from controller.gitops.tree import Problem
-from controller.settings import StandaloneSettings
+from controller.settings import GitSettings, StandaloneSettings
 
 
 @click.command(short_help="Watch PATH... and keep its images as they are asked for.")
-@options.paths
+@options.some_paths
+@git_options.repository
 @options.state
 @options.allow_network
 @options.allow_path
@@ -31,6 +32,7 @@ from controller.settings import StandaloneSettings
 @options.verbose
 def run(
     paths: Sequence[Path],
+    git: GitSettings | None,
     state_dir: Path,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
@@ -50,18 +52,19 @@ def run(
     A changed manifest is taken up within a second. A wrong one is reported and what was in force before stays; nothing
     is deleted while any manifest of that PATH is wrong. The other verbs work beside it on the same state directory.
     Logs go to standard error, as JSON unless that is a terminal. Exit code 0 when asked to stop.
+
+    With --git it clones a repository and follows it, instead of PATH or beside it. A commit is in force as a whole: one
+    with anything wrong in it is reported, here and by get and describe, and the last good one stays in force, as it
+    does while the server cannot be asked. `goldmaster reconcile` asks the server at once.
+
+    \b
+    goldmaster run manifests/ --state /var/lib/goldmaster
+    goldmaster run --git https://git.example/images.git --path golden --state /var/lib/goldmaster
     """
     logs.configure(verbose=verbose)
-    settings = running.settings(
-        networks,
-        allowed_paths,
-        asking=asking,
-        parallel=parallel,
-        max_size=max_size,
-        resync_interval=resync_interval,
-        scrub_rate=scrub_rate,
-    )
-    mode = StandaloneSettings(state_dir, scan_interval, max_deletions, confirm_deletions, secrets_dir)
+    rates = {"parallel": parallel, "max_size": max_size, "scrub_rate": scrub_rate}
+    settings = running.settings(networks, allowed_paths, asking=asking, resync_interval=resync_interval, **rates)
+    mode = StandaloneSettings(state_dir, scan_interval, max_deletions, confirm_deletions, secrets_dir, git)
     with running.interrupts() as stop, wiring.standalone(settings, mode, paths) as instance:
         instance.keep(paths, stop, _report)
     return exits.OK

@@ -78,17 +78,8 @@ class Loader:
             )
         except OSError as exc:
             return Tree(root, problems=(Problem(root, 0, "", f"cannot be read: {exc.strerror}"),), unreadable=True)
-        contents = [(file, content) for file in found if (content := self._content(file)) is not None]
-        return Tree(
-            root,
-            objects=tuple(wanted for _, content in contents for wanted in content.objects),
-            problems=(*problems, *(problem for _, content in contents for problem in content.problems)),
-            silent=frozenset(file.shown for file, content in contents if content.silent),
-            ignored=sum(content.ignored for _, content in contents),
-            blobs={file.shown: content.blob_ids for file, content in contents if content.objects},
-            namespaces=tuple(namespace for _, content in contents for namespace in content.namespaces),
-            torn=any(content.torn for _, content in contents),
-        )
+        contents = {file.shown: content for file in found if (content := self._content(file)) is not None}
+        return manifest_file.gather(root, contents, problems)
 
     def _content(self, file: _Found) -> FileContent | None:
         """Return what a file says, None where it is gone by now."""

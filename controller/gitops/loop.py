@@ -11,6 +11,8 @@ from controller.engine.engine import Engine
 from controller.engine.reconcile import Outcome
 from controller.gitops import revisions
 from controller.gitops.desired import Guards, HeldBack
+from controller.gitops.following import Following
+from controller.gitops.git_ports import WorkingCopies
 from controller.gitops.loader import Loader
 from controller.gitops.state import Applied, State
 from controller.gitops.tree import Problem, Tree, Wanted
@@ -20,7 +22,7 @@ from controller.model.conditions import ConditionType
 from controller.model.image import State as Enablement
 from controller.model.resource import Image, Key, Kind
 from controller.model.stored import Verb
-from controller.ports import Clock, WorkingCopies
+from controller.ports import Clock
 from controller.reasons import Reason
 from controller.settings import StandaloneSettings
 
@@ -110,7 +112,10 @@ class Standalone:
         working_copies: WorkingCopies,
         settings: StandaloneSettings,
         clock: Clock,
+        following: Following | None = None,
     ) -> None:
+        self.following = following
+        """The repository that is followed, if one is."""
         self.state = state
         self.engine = engine
         self.progress = progress
@@ -123,10 +128,17 @@ class Standalone:
         self._held_back: tuple[HeldBack, ...] = ()
 
     def load(self, paths: Sequence[Path]) -> tuple[Tree, ...]:
-        """Read the trees; adds the built-in storage where nothing declares one."""
+        """Read the trees, that of the repository included; adds the built-in storage where nothing declares one."""
         trees = self._loader.load_all(paths)
         # asked after reading: what is compared are the bytes that were read, so that no edit slips in between
-        known = [revisions.revised(tree, self._working_copies.look(Path(tree.root))) for tree in trees]
+        known = tuple(revisions.revised(tree, self._working_copies.look(Path(tree.root))) for tree in trees)
+        if self.following is not None:
+            followed = self.following.accept(known, self._guards)
+            if not followed:
+                return known  # what it declares is not known yet, storages among it
+            known += followed
+        elif self.state.followed() is not None:
+            self.state.write_followed(None)
         return with_default_storage(known, self.state, self._settings.state_dir)
 
     def take(self, trees: Sequence[Tree]) -> Applied:
@@ -170,6 +182,8 @@ class Standalone:
         # the policy is a setting, and settings may have changed since the last start; nothing is fetched if not
         self.try_again(only={Reason.POLICY_DENIED})
         watcher.start()
+        if self.following is not None:
+            self.following.start(changed.set)
         try:
             self.engine.start()
             while not stop.wait(REQUESTS_EVERY_S):
@@ -178,12 +192,15 @@ class Standalone:
                     changed.clear()
                     self._look_again(paths, report)
         finally:
+            if self.following is not None:
+                self.following.stop()
             watcher.stop()
 
     def _look_again(self, paths: Sequence[Path], report: Callable[[Sequence[Problem]], None]) -> None:
         trees = self.load(paths)
         applied = self.take(trees)
-        problems = (*(problem for tree in trees for problem in tree.problems), *applied.problems)
+        refused = self.following.problems if self.following is not None else ()
+        problems = (*(problem for tree in trees for problem in tree.problems), *refused, *applied.problems)
         if problems != self._reported:
             self._reported = problems
             report(problems)
@@ -195,12 +212,14 @@ class Standalone:
         for key in sorted(applied.keys, key=lambda key: key.kind is Kind.IMAGE):
             self.engine.queue.add(key)
         if applied.keys:
-            log.info("manifests.changed", path=", ".join(str(path) for path in paths), message=_count(applied))
+            log.info("manifests.changed", path=", ".join(tree.root for tree in trees), message=_count(applied))
 
     def _take_requests(self) -> None:
         for request in self.state.take_requests():
             log.info("request.taken", key=str(request.key), message=request.verb.value)
             self.engine.queue.add(request.key)
+            if self.following is not None and request.verb is Verb.RECONCILE:
+                self.following.wake()
 
 
 def _reason(image: Image) -> Reason | None:

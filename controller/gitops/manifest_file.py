@@ -1,12 +1,12 @@
 """The bytes of one file as manifests and problems."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from controller.gitops import namespaces, yaml_reader
-from controller.gitops.tree import Namespace, Problem, Wanted
+from controller.gitops.tree import Namespace, Problem, Tree, Wanted
 from controller.gitops.yaml_reader import Document, Malformed, Steps, Value
 from controller.model.admission import Admission
 from controller.model.resource import API_VERSION, GROUP, Kind
@@ -45,6 +45,21 @@ class FileContent:
     def wrong(cls, file: str, line: int, message: str) -> Self:
         """Return a content that is one problem."""
         return cls(problems=(Problem(file, line, "", message),))
+
+
+def gather(root: str, contents: Mapping[str, FileContent], problems: Iterable[Problem] = ()) -> Tree:
+    """Return what all files of a root say together. `contents`: by name; `problems`: those besides."""
+    found = contents.values()
+    return Tree(
+        root,
+        objects=tuple(wanted for content in found for wanted in content.objects),
+        problems=(*problems, *(problem for content in found for problem in content.problems)),
+        silent=frozenset(file for file, content in contents.items() if content.silent),
+        ignored=sum(content.ignored for content in found),
+        blobs={file: content.blob_ids for file, content in contents.items() if content.objects},
+        namespaces=tuple(namespace for content in found for namespace in content.namespaces),
+        torn=any(content.torn for content in found),
+    )
 
 
 def parse(file: str, data: bytes, admission: Admission) -> FileContent:

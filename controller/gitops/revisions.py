@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from controller.gitops.tree import Tree
 from controller.model import git
-from controller.ports import Committed
+from controller.model.git import Committed
 
 
 def revised(tree: Tree, committed: Committed | None) -> Tree:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from controller import errors
 from controller.gitops import desired, rows, tree
+from controller.gitops.followed import Followed
 from controller.gitops.namespaces import Namespaces
 from controller.gitops.state_file import StateFile
 from controller.model import conditions, manifest, rules
@@ -59,6 +60,7 @@ _OVERRIDE = """UPDATE resources SET suspend_override = ?, version = version + 1
                WHERE kind = ? AND namespace = ? AND name = ?"""
 
 _RECENT = "recent_deletions"
+_FOLLOWED = "followed"
 _REMEMBER = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 
 
@@ -214,6 +216,26 @@ class State:
             after.save(connection)
         self._namespaces = after
         return changed
+
+    def problems_with(self, trees: Sequence[tree.Tree], guards: desired.Guards) -> tuple[tree.Problem, ...]:
+        """Return what `apply` would find wrong between the trees, and between them and what is in force. No change."""
+        with self._file.reading() as connection:
+            known = {rows.key(row): rows.known(row) for row in connection.execute(_COMPARE)}
+        return tuple(desired.decide(known, trees, guards, transition=_transition, exists=_exists).problems)
+
+    def followed(self) -> Followed | None:
+        """Return how the repository that is followed stood last; None where none is."""
+        with self._file.reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE name = ?", (_FOLLOWED,)).fetchone()
+        return None if row is None else Followed.read(row["value"])
+
+    def write_followed(self, followed: Followed | None) -> None:
+        """Keep how it stands; None: no repository is followed any more."""
+        with self._file.writing() as connection:
+            if followed is None:
+                connection.execute("DELETE FROM meta WHERE name = ?", (_FOLLOWED,))
+            else:
+                connection.execute(_REMEMBER, (_FOLLOWED, followed.text))
 
     def _upsert(self, connection: Connection, upsert: desired.Upsert, now: str) -> None:
         wanted = upsert.wanted

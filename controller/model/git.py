@@ -1,11 +1,44 @@
-"""What Git calls things: revisions as a status shows them, and the ids of file contents."""
+"""What Git calls things: revisions as a status shows them, ids of file contents, commits and what is in them."""
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 DIRTY = "-dirty"
 """Ends the revision of a manifest whose bytes are not those of the commit that is checked out."""
 LINK = "link:"
 """Begins the id of a symbolic link, so that it is never taken for that of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The commit that is checked out in a working copy. `revision` as the function below writes it."""
+
+    revision: str
+    top: str
+    """The working copy, without symbolic links."""
+    blobs: Mapping[str, str]
+    """Path below `top` -> Git's id of the bytes that the commit has there; of a link it begins with `link:`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The newest commit of a branch."""
+
+    branch: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryFile:
+    """One name in a commit. `blob` is Git's id of its bytes; the path is as the commit has it, which may be odd."""
+
+    path: str
+    blob: str
+    size_bytes: int
+    is_file: bool
+    """False for a symbolic link and for a submodule."""
+    is_link: bool = False
 
 
 def revision(branch: str | None, commit: str) -> str:

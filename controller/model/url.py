@@ -49,7 +49,7 @@ class SourceUrl:
         """Read a URL; a leading `/` means `file://`. Raises InvalidSpec, whose message is fit for a person."""
         if len(text) > MAX_LENGTH:
             raise errors.InvalidSpec(f"a URL has at most {MAX_LENGTH} characters, got {len(text)}")
-        _refuse_odd_characters(text)
+        refuse_odd_characters(text)
         if text.startswith("/"):
             text = "file://" + text
         split = _SPLIT.match(text)
@@ -67,7 +67,7 @@ class SourceUrl:
             )
         if scheme == "file":
             return cls._file(authority, path, query)
-        host, port = _host_and_port(authority)
+        host, port = host_and_port(authority)
         return cls(scheme, host, None if port == DEFAULT_PORTS[scheme] else port, path or "/", query)
 
     @classmethod
@@ -135,7 +135,8 @@ def _schemes() -> str:
     return " ".join(SCHEMES)
 
 
-def _refuse_odd_characters(text: str) -> None:
+def refuse_odd_characters(text: str) -> None:
+    """Raise InvalidSpec for what no URL of ours has in it."""
     for character in text:
         if character == "\\":
             raise errors.InvalidSpec("a URL has no backslash in it")
@@ -160,7 +161,8 @@ def _parts(rest: str) -> tuple[str, str, str]:
     return authority, path, query
 
 
-def _host_and_port(authority: str) -> tuple[str, int | None]:
+def host_and_port(authority: str) -> tuple[str, int | None]:
+    """Read `host`, `host:port` or `[address]:port`. Raises InvalidSpec."""
     if authority.startswith("["):
         inside, bracket, port = authority[1:].partition("]")
         if not bracket or (port and not port.startswith(":")):

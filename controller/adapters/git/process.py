@@ -1,6 +1,7 @@
 """One run of git: a clean environment, its own process group, an end in time, and no more output than was asked for."""
 
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -18,6 +19,7 @@ MAX_SAID_BYTES = 8192
 """Of what git says on standard error the end is kept: there it says why it gave up."""
 MAX_LINES = 3
 """Of what git said that a message repeats."""
+_NO_NEWS = {"Please make sure you have the correct access rights", "and the repository exists."}
 NEVER: StopToken = threading.Event()
 """For what ends by itself within a moment."""
 
@@ -43,7 +45,8 @@ class Failed(Exception):
     """git ended with another status than 0. `said` is the end of its standard error, as it wrote it."""
 
     def __init__(self, status: int, said: str) -> None:
-        last = [line.strip() for line in said.splitlines() if line.strip()][-MAX_LINES:]
+        lines = (line.strip() for line in said.splitlines())
+        last = [line for line in lines if line and line not in _NO_NEWS][-MAX_LINES:]
         super().__init__(f"git ended with status {status}: {logs.clip('; '.join(last))}")
         self.status = status
         self.said = said
@@ -61,6 +64,8 @@ class Run:
     """The one transport that may be used."""
     timeout_s: float = 30.0
     max_output_bytes: int = 2**20
+    max_file_bytes: int | None = None
+    """Of each file that it writes."""
     given: bytes = b""
     """Standard input."""
 
@@ -90,6 +95,9 @@ def run(what: Run, clock: Clock, stop: StopToken = NEVER) -> bytes:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    if what.max_file_bytes is not None:
+        # before it could start a helper: those inherit it
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (what.max_file_bytes, what.max_file_bytes))
     try:
         out, said = _converse(process, what, clock, stop)
     except BaseException:

@@ -15,7 +15,8 @@ from controller import errors, logs
 from controller.adapters.git import process
 from controller.adapters.git.process import Failed, Run
 from controller.model import git
-from controller.ports import Clock, Committed
+from controller.model.git import Committed
+from controller.ports import Clock
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ _LINK = "120000"
 
 
 class GitWorkingCopies:
-    """Implements `ports.WorkingCopies` by asking the system's git. What it said of a commit is remembered."""
+    """Implements `gitops.git_ports.WorkingCopies` by the system's git. What it said of a commit is remembered."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -34,7 +35,7 @@ class GitWorkingCopies:
         self._lock = threading.Lock()
 
     def look(self, path: Path) -> Committed | None:
-        """Return what is checked out around PATH. See `ports.WorkingCopies`."""
+        """Return what is checked out around PATH. See `gitops.git_ports.WorkingCopies`."""
         real = os.path.realpath(path)
         top = _top_of(real)
         if top is None or process.found() is None:

@@ -1,0 +1,33 @@
+"""Flags on a repository: what they make of a command line, and what they refuse before anything is asked."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Call
+
+
+@pytest.mark.parametrize("verb", ["apply", "run"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'PATH...' (or --git URL)."),
+        (["--git", "--upload-pack=x"], "does not begin with a dash"),
+        (["--git", "ext::sh -c x"], "no blanks and control characters"),
+        (["--git", "git://host/repo"], "begins with one of https:// http:// ssh:// file://"),
+        (["--git", "https://me:hunter2@host/repo"], "user and password do not belong into a URL"),
+        (["--git", "https://host/repo", "--branch", "-x"], "is not the name of a branch"),
+        (["--git", "https://host/repo", "--path", "../x"], "is not a path below the top of a repository"),
+        (["--git", "https://host/repo", "--interval", "0s"], "--interval is at least 1s"),
+        (["--git", "https://host/repo", "--git-secret", "x"], "--git-secret needs --secrets DIR"),
+        (["--git", "https://host/repo", "--verify-commits", "/proc/none"], "does not exist"),
+        (["manifests", "--branch", "main"], "need --git URL"),
+        (["manifests", "--path", "x"], "need --git URL"),
+    ],
+)
+def test_a_slip_is_told(call: Call, tmp_path: Path, verb: str, arguments: list[str], message: str) -> None:
+    answer = call(verb, *arguments, "--state", tmp_path / "state")
+    assert answer.code == 2
+    assert message in " ".join(answer.err.split())
+    assert "hunter2" not in answer.err
+    assert not (tmp_path / "state").exists()
