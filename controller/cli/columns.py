@@ -141,4 +141,4 @@ def _used(usages: "Usages", name: str) -> list[str]:
     usage = usages.get(name)
     if usage is None:
         return [NONE] * len(_USED)
-    return [quantity.format_bytes(size) for size in (usage.current_bytes, usage.history_bytes, usage.trash_bytes)]
+    return [quantity.format_bytes(size) for size in (usage.total.current, usage.total.history, usage.total.trash)]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from controller.cli.usage import Usages
 
 _LABEL_WIDTH = 20
+_MOST_HOLDERS = 10
+"""How many images are named of whom bytes could be freed, the largest."""
 
 
 @click.command(short_help="Tell everything known of one object.")
@@ -75,6 +77,8 @@ def lines(stored: Stored, now: datetime, usages: "Usages") -> Iterator[str]:
     yield from _section("Conditions", _conditions(status.get("conditions", ()), now))
     if stored.key.kind is Kind.BACKUP_STORAGE:
         yield from _section("Usage", _usage(usages, stored.key.name))
+        mine = {name: usage for name, usage in usages.items() if name == stored.key.name and usage and usage.holders}
+        yield from _section("Could be freed", _could_be_freed(mine))
     else:
         yield from _section("Could be freed", _could_be_freed(usages))
 
@@ -89,24 +93,26 @@ def _usage(usages: "Usages", name: str) -> Iterator[str]:
     usage = usages.get(name)
     if usage is None:
         return
-    for label, size in (
-        ("current", usage.current_bytes),
-        ("history", usage.history_bytes),
-        ("trash", usage.trash_bytes),
-    ):
+    total = usage.total
+    for label, size in (("current", total.current), ("history", total.history), ("trash", total.trash)):
         yield _short(label, f"{quantity.format_bytes(size)} ({size} bytes)")
+    for number, (namespace, used) in enumerate(usage.namespaces.items()):
+        sizes = (("current", used.current), ("history", used.history), ("trash", used.trash))
+        told = ", ".join(f"{label} {quantity.format_bytes(size)}" for label, size in sizes)
+        yield _short("" if number else "by namespace", f"{namespace}: {told}")
 
 
 def _could_be_freed(usages: "Usages") -> Iterator[str]:
     for name, usage in usages.items():
         if usage is None:
             continue
-        held = []
-        if usage.trash_bytes:
-            held.append(f"{quantity.format_bytes(usage.trash_bytes)} in the trash (goldmaster trash expunge)")
-        if usage.history_bytes:
-            held.append(f"{quantity.format_bytes(usage.history_bytes)} of older revisions (spec.revisionHistoryLimit)")
-        yield _short(name, "; ".join(held) or "nothing: all of it is served")
+        for number, one in enumerate(usage.holders[:_MOST_HOLDERS]):
+            yield _short("" if number else name, f"{quantity.format_bytes(one.size_bytes)}: {one.remedy}")
+        if rest := sum(one.size_bytes for one in usage.holders[_MOST_HOLDERS:]):
+            more = len(usage.holders) - _MOST_HOLDERS
+            yield _short("", f"{quantity.format_bytes(rest)}: trash and older revisions of {more} more images")
+        if not usage.holders:
+            yield _short(name, "nothing: all of it is served, or shared")
 
 
 def _line(label: str, value: object, indent: str = "") -> str:

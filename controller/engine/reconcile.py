@@ -1,6 +1,7 @@
 """One pass over one image: observe, plan, execute, write the status. Why it was called says nothing."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -13,12 +14,16 @@ from controller.engine.observe import observe
 from controller.engine.predecessors import Predecessors
 from controller.engine.rotations import Rotations
 from controller.engine.storages import Storages
-from controller.model.resource import Image, Key
+from controller.engine.usage import Measured
+from controller.model.resource import Image, Key, Kind
+from controller.model.transfer import Broken, TransferState
 from controller.plan import source
 from controller.plan.effects import Discard, LetGo, Link, Plan, StartTransfer
 from controller.plan.image import plan_image
 from controller.plan.observed import Limits, Observed
+from controller.plan.storages import choose
 from controller.ports import Clock, Resources, Secrets, Transfers
+from controller.reasons import Reason
 
 log = structlog.get_logger()
 
@@ -63,6 +68,7 @@ class ImageReconciler:
         self._holdings = holdings
         self.rotations = Rotations(secrets)
         self._predecessors = Predecessors(storages, clock)
+        self._measured = Measured(clock, self._images)
         self._lock = threading.Lock()
         self._holders: dict[str, Key] = {}
 
@@ -75,6 +81,10 @@ class ImageReconciler:
         observed = observe(image, self._storages, self._transfers, self._clock, self._limits, self._holdings)
         if self.rotations.since(image):
             observed = replace(observed, secrets_changed=True)
+        if any(_is_full(state) for state in observed.transfers.values()):
+            targets = {storage.uuid for storage in choose(image, observed).targets}
+            full = [storage for storage in self._storages.all() if storage.connected and storage.uuid in targets]
+            observed = replace(observed, held=self._measured.held(full))
         uuid = self._predecessors.uuid(image)
         if uuid and self._holder(key, uuid) == key:
             observed = replace(observed, predecessor=uuid)
@@ -83,6 +93,10 @@ class ImageReconciler:
                 observed, foreign=f"spec.uuid is that of {holder.owner}: choose another, or leave it out"
             )
         return image, observed, plan_image(image, observed, self._clock.now(), self._limits)
+
+    def _images(self) -> Iterator[Image]:
+        found = (self._resources.image(key) for key in self._resources.keys(Kind.IMAGE))
+        return (image for image in found if image is not None)
 
     def _holder(self, key: Key, uuid: str) -> Key:
         """Return which living image has this uuid: the first that was looked at, as long as it is there."""
@@ -151,3 +165,7 @@ def _say(before: Image, after: Image, plan: Plan) -> None:
     ] != [(condition.type, condition.status, condition.reason) for condition in after.status.conditions]
     say = log.info if moved else log.debug
     say("image.status", image=str(after.meta.key), phase=after.status.phase.value, message=plan.summary)
+
+
+def _is_full(state: TransferState) -> bool:
+    return isinstance(state, Broken) and state.failure.reason is Reason.NO_SPACE

@@ -10,7 +10,7 @@ from controller.model.image import Content, ImageStatus, MediaType, Progress, Re
 from controller.model.origin import Origin
 from controller.model.resource import Image
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, TransferTarget
-from controller.plan import retry, source, status, verified
+from controller.plan import retry, room, source, status, verified
 from controller.plan.effects import Effect, Plan, ReleaseTransfer, StartTransfer
 from controller.plan.observed import Limits, Observed
 from controller.plan.status import Finding
@@ -201,7 +201,11 @@ class Case:
         self, key: str, state: Broken, *, current: Revision | None = None, trouble: dict[str, Reason] | None = None
     ) -> Plan:
         """A try failed: again later, or never."""
-        failure = state.failure
+        failure, advice = state.failure, ""
+        if failure.reason is Reason.NO_SPACE:
+            targets = {storage.uuid for storage in self.choice.targets}
+            held = (one for one in self.observed.held if one.storage_uuid in targets)
+            advice = room.advice(held, self.image.meta.key.namespace)
         decision = retry.after_failure(
             failure,
             advanced=state.advanced,
@@ -215,12 +219,13 @@ class Case:
         release = (ReleaseTransfer(key),)
         if decision.next_retry_at is None:
             limit = "" if failure.terminal else f" (gave up after {decision.attempts} tries)"
-            finding = Finding(failure.reason, failure.message + limit, stalled=True, attempts=decision.attempts)
+            message = failure.message + limit + advice
+            finding = Finding(failure.reason, message, stalled=True, attempts=decision.attempts)
             requeue = self._until_secrets(failure.reason)
             return self.ending(finding, current=current, after=release, requeue=requeue, trouble=trouble)
         finding = Finding(
             failure.reason,
-            failure.message,
+            failure.message + advice,
             reconciling=Reason.PROGRESSING_WITH_RETRY,
             attempts=decision.attempts,
             next_retry_at=decision.next_retry_at,

@@ -8,6 +8,7 @@ from controller.model.backup_storage import BackupStorageSpec
 from controller.model.digest import Digest
 from controller.model.image import Content, State
 from controller.model.transfer import StoredRef, TransferState, TransferTarget, TrashRecord
+from controller.plan.room import Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class Observed:
     """The uuid of the deleted image whose name this one has, while its bytes are kept; "" for none."""
     shared: Shared | None = None
     """What this image need not fetch. Of another namespace there is never anything: a digest is no right to bytes."""
+    held: tuple[Held, ...] = ()
+    """What could be freed on the storages; measured only where one was full."""
     secrets_changed: bool = False
     """Whether a Secret that the image names is not the one that its last try ended with."""
 

@@ -230,6 +230,13 @@ def test_usage_tells_what_is_served_kept_and_thrown_away(shell: Shell, changed: 
     assert shell("describe", "backupstorage", "default") == 0
     told = [line.split()[-2] for line in shell.out.splitlines() if line.endswith("bytes)") and "Usage" not in line]
     assert told[-3:] == [f"({len(data)}" for data in (changed[1], changed[0], gone)]
+    assert "by namespace:     default: current 64Ki, history 64Ki, trash 64Ki" in shell.out
+    freed = [line.split(None, 1) for line in shell.out.partition("Could be freed:\n")[2].splitlines()]
+    assert freed == [
+        ["default:", "64Ki: spec.revisionHistoryLimit: 0 of default/a"],
+        ["64Ki:", "goldmaster trash expunge gone -n default"],
+    ]
+    assert shell(*freed[1][1].split()[1:], "--yes") == 0, "what is told is what works"
 
 
 def test_no_space_names_what_could_be_freed(shell: Shell, changed: tuple[bytes, bytes]) -> None:
@@ -244,9 +251,10 @@ def test_no_space_names_what_could_be_freed(shell: Shell, changed: tuple[bytes, 
     assert shell.apply("--timeout", "3s") == 4, shell.err
     assert shell("describe", "image", "b") == 0
     assert "NoSpace" in shell.out
+    assert "; could be freed on s1: nothing, as all of it is served" in shell.out
     freed = shell.out.partition("Could be freed:\n")[2].splitlines()
-    assert "of older revisions (spec.revisionHistoryLimit)" in freed[0]
-    assert freed[1].split(None, 1) == ["s1:", "nothing: all of it is served"]
+    assert freed[0].split(None, 1) == ["default:", "64Ki: spec.revisionHistoryLimit: 0 of default/a"]
+    assert freed[1].split(None, 1) == ["s1:", "nothing: all of it is served, or shared"]
 
 
 def test_plan_counts_what_is_stalled_or_waits_as_such(shell: Shell) -> None:
