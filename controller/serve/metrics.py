@@ -61,6 +61,7 @@ class Metrics(Collector):
         if reading.resources is not None:
             yield from _images(reading.resources, reading.now)
             yield from _storages(reading.resources)
+            yield from _scrubs(reading.resources, reading.now)
 
 
 def _work(reading: Reading) -> Iterator[Metric]:
@@ -170,6 +171,31 @@ def _storages(resources: Resources) -> Iterator[Metric]:
             total.add_metric([key.name], storage.status.capacity.total_bytes)
             free.add_metric([key.name], storage.status.capacity.available_bytes)
     yield from (connected, total, free)
+
+
+def _scrubs(resources: Resources, now: datetime) -> Iterator[Metric]:
+    interval = GaugeMetricFamily(
+        "goldmaster_scrub_interval_seconds", "How often all copies are to be read again", labels=["storage"]
+    )
+    age = GaugeMetricFamily(
+        "goldmaster_scrub_age_seconds",
+        "Time since a scrub last came to its end; before the first end, since it was begun",
+        labels=["storage"],
+    )
+    damaged = GaugeMetricFamily(
+        "goldmaster_scrub_damaged_copies", "Damaged copies that the last scrub found", labels=["storage"]
+    )
+    for key in resources.keys(Kind.BACKUP_STORAGE):
+        storage = resources.storage(key)
+        if storage is None:
+            continue
+        if storage.spec.scrub_interval is not None:
+            interval.add_metric([key.name], storage.spec.scrub_interval.total_seconds())
+        if (scrub := storage.status.last_scrub) is not None:
+            since = scrub.finished_at or scrub.started_at
+            age.add_metric([key.name], max((now - since).total_seconds(), 0.0))
+            damaged.add_metric([key.name], scrub.damaged)
+    yield from (interval, age, damaged)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

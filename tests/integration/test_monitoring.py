@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from controller.model.scrub import Scrub, ScrubState
 from controller.reasons import Reason
 from controller.serve.metrics import Metrics
-from tests.unit.engine.engine_bench import Bench
+from tests.unit.engine.engine_bench import STORE, Bench
 from tests.unit.serve.test_metrics import Scrape
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +39,13 @@ def promtool(*arguments: str) -> None:
 def exported() -> dict[str, Metric]:
     """All families of a controller that has done something, by the names of their samples."""
     bench = Bench()
+    spec = {"type": "ImageStore", "imageStore": {"path": "/s1"}, "reservedCapacity": "0", "scrubInterval": "24h"}
+    bench.resources.put(STORE, spec)
     bench.converge()
+    storage = bench.resources.storage(STORE)
+    assert storage is not None
+    scrub = Scrub(ScrubState.FINISHED, bench.clock.now(), bench.clock.now())
+    bench.resources.write_storage_status(storage, replace(storage.status, last_scrub=scrub))
     page = Metrics(Scrape(bench).read).render().decode()
     return {sample.name: family for family in text_string_to_metric_families(page) for sample in family.samples}
 

@@ -1,5 +1,6 @@
 """What is exported: counted by whom it should be, named with units, and never by anything a user can make endless."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,9 +8,10 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from controller.engine.figures import Origin, Saving
+from controller.model.scrub import Scrub, ScrubState
 from controller.reasons import Reason
 from controller.serve.metrics import Metrics, Reading
-from tests.unit.engine.engine_bench import IMAGE, URL, Bench
+from tests.unit.engine.engine_bench import IMAGE, STORE, URL, Bench
 
 BOUNDED = {"phase", "reason", "origin", "by", "kind", "verb", "resource", "storage", "le"}
 """Label names; the values of each come from a closed set, or name a BackupStorage."""
@@ -74,6 +76,25 @@ def test_the_age_of_the_oldest_proof_grows_until_it_is_renewed(scrape: Scrape) -
     scrape.bench.converge()
     scrape.bench.clock.advance(timedelta(days=2))
     assert scrape.value("goldmaster_oldest_verification_age_seconds") == 2 * 86400
+
+
+def test_a_scrub_renews_the_proof_and_tells_what_it_found(scrape: Scrape) -> None:
+    bench = scrape.bench
+    spec = {"type": "ImageStore", "imageStore": {"path": "/s1"}, "reservedCapacity": "0", "scrubInterval": "24h"}
+    bench.resources.put(STORE, spec)
+    bench.converge()
+    storage = bench.resources.storage(STORE)
+    assert storage is not None
+    began = bench.clock.now()
+    scrub = Scrub(ScrubState.RUNNING, began, damaged=1)
+    bench.resources.write_storage_status(storage, replace(storage.status, last_scrub=scrub))
+    image = bench.image()
+    bench.resources.write_image_status(image, replace(image.status, verified_at=began + timedelta(hours=1)))
+    bench.clock.advance(timedelta(hours=3))
+    assert scrape.value("goldmaster_scrub_interval_seconds", storage="s1") == 24 * 3600
+    assert scrape.value("goldmaster_scrub_age_seconds", storage="s1") == 3 * 3600
+    assert scrape.value("goldmaster_scrub_damaged_copies", storage="s1") == 1
+    assert scrape.value("goldmaster_oldest_verification_age_seconds") == 2 * 3600
 
 
 def test_what_was_not_fetched_is_shown_by_why(scrape: Scrape) -> None:
