@@ -84,6 +84,8 @@ def test_a_host_that_is_listed_is_taken(guarded: cluster.Cluster, url: str) -> N
         ({"url": "/srv/images.example"}, "file:"),
         ({"url": "file:///images.example"}, "file:"),
         ({"checksumFrom": {"url": "https://evil.example/S"}}, "evil.example"),
+        ({"mirrors": ["https://images.example/b", "https://evil.example/b"], "checksum": SHA}, "evil.example"),
+        ({"mirrors": ["/srv/b.img"], "checksum": SHA}, "file:"),
         (
             {
                 "checksumFrom": {

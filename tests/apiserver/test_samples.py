@@ -36,7 +36,7 @@ def test_standalone_mode_takes_them_all() -> None:
 def test_there_is_one_of_each_kind() -> None:
     assert {spec.get("mediaType", "RootVolumeTemplate") for spec in specs()} == {kind.value for kind in MediaType}
     assert {spec.get("deletionPolicy", "Delay") for spec in specs()} == {policy.value for policy in DeletionPolicy}
-    for field in ("checksum", "checksumFrom", "secretRef", "maxSize", "retry", "timeouts"):
+    for field in ("checksum", "checksumFrom", "mirrors", "secretRef", "maxSize", "retry", "timeouts"):
         assert any(field in spec for spec in specs()), field
     assert any("signature" in spec.get("checksumFrom", {}) for spec in specs())
 
