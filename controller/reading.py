@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from controller.adapters.clock import SystemClock
 from controller.model.resource import BackupStorage, Image, Key, Kind
 from controller.model.stored import Stored, Verb
+
+if TYPE_CHECKING:
+    from controller.kube.view import ClusterView
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +69,24 @@ def view(place: Place, warn: Callable[[str], None]) -> Iterator[View]:
         NotFound: there is no state. Usage: there is no cluster, or its kubeconfig cannot be used.
 
     """
-    clock = SystemClock()
     if place.state_dir is not None:
         from controller.gitops.state import State
         from controller.gitops.view import StateView
 
+        clock = SystemClock()
         with State.open_reading(place.state_dir, clock) as state:
             followed = state.followed()
             if followed is not None and followed.trouble:
                 warn(followed.shown)
             yield StateView(state, place.state_dir, clock)
         return
+    with cluster(place, warn) as found:
+        yield found
+
+
+@contextmanager
+def cluster(place: Place, warn: Callable[[str], None]) -> Iterator["ClusterView"]:
+    """Open a cluster: what a View has, and what only a server can be asked. Raises Usage."""
     from controller import logs
     from controller.kube import access
     from controller.kube.client import Client
@@ -84,6 +94,7 @@ def view(place: Place, warn: Callable[[str], None]) -> Iterator[View]:
     from controller.model.ownership import CLI_MANAGER
 
     logs.configure(quiet=True)
+    clock = SystemClock()
     client = Client(access.find(place.kubeconfig, os.environ, place.context), clock, CLI_MANAGER)
     try:
         yield ClusterView(client, clock, warn)

@@ -1,7 +1,7 @@
 """Options that several verbs share. Every flag has a variable: --allow-path is GOLDMASTER_ALLOW_PATH."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -16,6 +16,8 @@ from controller.model import quantity
 from controller.reading import Place
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Flag = Callable[[Any], Any]
+"""A decorator that click.option returns."""
 Value = Any
 """What click hands to a type: text, or a value that is converted already."""
 PREFIX = "GOLDMASTER"
@@ -112,7 +114,8 @@ namespace_of_place = option(
     help="Look in this namespace. Default: `default`, or with --kube that of the context.",
     shell_complete=complete.namespaces,
 )
-_PLACES = (
+_PLACE_NAMES = {"state_dir", "kube", "context", "kubeconfig"}
+_PLACES: tuple[Flag, ...] = (
     option(
         "--state",
         "state_dir",
@@ -137,13 +140,21 @@ _PLACES = (
 
 def place(command: Command) -> Command:
     """Let a verb choose between a state directory and a cluster; it is given a `reading.Place` as `place`."""
+    return _placed(command, _PLACES, _place)
 
+
+def cluster(command: Command) -> Command:
+    """Let a verb that needs no state ask a cluster too; it is given a `reading.Place`, or None, as `place`."""
+    return _placed(command, _PLACES[1:], lambda ctx, **where: _place(ctx, None, **where) if where["kube"] else None)
+
+
+def _placed(command: Command, flags: Sequence[Flag], choose: Callable[..., Place | None]) -> Command:
     @functools.wraps(command)
     def placed(*arguments: Value, **values: Value) -> Value:
-        where = {name: values.pop(name) for name in ("state_dir", "kube", "context", "kubeconfig")}
-        return command(*arguments, place=_place(click.get_current_context(), **where), **values)
+        where = {name: values.pop(name) for name in _PLACE_NAMES & values.keys()}
+        return command(*arguments, place=choose(click.get_current_context(), **where), **values)
 
-    return cast(Command, functools.reduce(lambda built, one: one(built), reversed(_PLACES), placed))
+    return cast(Command, functools.reduce(lambda built, one: one(built), reversed(flags), placed))
 
 
 def _place(

@@ -1,25 +1,30 @@
 """`goldmaster validate`: what is wrong with manifests, where, and what is allowed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
-from controller import logs, wiring
+from controller import logs, reading, wiring
 from controller.cli import exits, options, screen
-from controller.gitops import desired
+from controller.gitops import desired, said
 from controller.gitops.tree import Problem, Tree
 
 
 @click.command(short_help="Check manifests; for editors, pre-commit and CI.")
 @options.paths
+@options.cluster
+@options.namespace_of_place
 @options.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
 )
-def validate(paths: Sequence[Path], output: str) -> int:
+def validate(paths: Sequence[Path], place: reading.Place | None, namespace: str | None, output: str) -> int:
     """Check manifests against the schema, its rules, and each other. Needs no state and no network.
+
+    With --kube the cluster is asked for its verdict too, by a dry run that writes nothing: its version of the schema,
+    what may not change, admission policies, and whether you may apply it. Its problems say so.
 
     Each PATH is a file, or a directory that is read with everything below it (*.yaml, *.yml, *.json; hidden names are
     left out). Each problem is one line, FILE:LINE: FIELD: what is wrong and what is allowed. Documents of other API
@@ -33,7 +38,10 @@ def validate(paths: Sequence[Path], output: str) -> int:
     logs.configure(quiet=True)
     trees = wiring.loader(wiring.clock()).load_all(paths)
     problems = problems_of(trees)
-    objects = sum(len(tree.objects) for tree in trees)
+    if place is not None:
+        problems = sorted([*problems, *_of_cluster(place, namespace, trees)], key=_order)
+    wrong = {(problem.file, problem.line) for problem in problems}
+    objects = sum((wanted.file, wanted.line) not in wrong for tree in trees for wanted in tree.objects)
     if output == "json":
         print(json.dumps({"valid": objects, "problems": [asdict(problem) for problem in problems]}, indent=2))
     else:
@@ -52,5 +60,20 @@ def problems_of(trees: Sequence[Tree]) -> list[Problem]:
     ).problems
     return sorted(
         [*(problem for tree in trees for problem in tree.problems), *alone],
-        key=lambda problem: (problem.file, problem.line, problem.path),
+        key=_order,
     )
+
+
+def _order(problem: Problem) -> tuple[str, int, str]:
+    return problem.file, problem.line, problem.path
+
+
+def _of_cluster(place: reading.Place, namespace: str | None, trees: Sequence[Tree]) -> Iterator[Problem]:
+    """Yield what the cluster has against each document, also against those that we find wrong ourselves."""
+    with reading.cluster(place, screen.warn) as cluster:
+        for found in said.read(trees):
+            key = cluster.key_of(found.document, namespace)
+            if key is None:
+                continue
+            for path, message in cluster.judge(key, found.document):
+                yield Problem(found.file, found.line, path, f"the cluster says: {message}", key.shown)

@@ -86,14 +86,14 @@ def _parse(file: str, text: str, admission: Admission, *, lines: bool) -> FileCo
     try:
         for document in reading(text, lines=lines):
             seen: set[int] = set()
-            for steps, value in _objects(document.value, ()):
+            for steps, value in members(document.value):
                 if namespaces.is_one(value):
                     space = namespaces.read(file, document.line_of(steps), value)
                     found = [space] if isinstance(space, Problem) else []
                     spaces += [] if isinstance(space, Problem) else [space]
-                elif not _ours(value):
+                elif not ours(value):
                     ignored += 1
-                    found = _nearly_ours(file, document, steps, value)
+                    found = _nearlyours(file, document, steps, value)
                 elif id(value) in seen:  # aliases of one object cost a few bytes each
                     found = [
                         Problem(file, document.line_of(steps), "", "stands there twice, as an alias", _name(value))
@@ -115,23 +115,24 @@ def _parse(file: str, text: str, admission: Admission, *, lines: bool) -> FileCo
     return FileContent(tuple(objects), tuple(problems), ignored, namespaces=tuple(spaces), torn=torn)
 
 
-def _objects(value: Value, steps: Steps) -> Iterator[tuple[Steps, Value]]:
+def members(value: Value, steps: Steps = ()) -> Iterator[tuple[Steps, Value]]:
     """Yield the objects of a document: itself, or the items of a List (also the lists of our kinds)."""
     if value is None:
         return
     items = value.get("items") if isinstance(value, dict) else None
-    if isinstance(items, list) and (value.get("kind") == "List" or (_ours(value) and value.get("kind") in _LISTS)):
+    if isinstance(items, list) and (value.get("kind") == "List" or (ours(value) and value.get("kind") in _LISTS)):
         for index, item in enumerate(items):
-            yield from _objects(item, (*steps, "items", index))
+            yield from members(item, (*steps, "items", index))
     else:
         yield steps, value
 
 
-def _ours(value: object) -> bool:
+def ours(value: object) -> bool:
+    """Whether a document is of our API group."""
     return Admission.concerns(value)
 
 
-def _nearly_ours(file: str, document: Document, steps: Steps, value: object) -> list[Problem]:
+def _nearlyours(file: str, document: Document, steps: Steps, value: object) -> list[Problem]:
     """Say so where a document is of no known group but looks like ours: a slip must not read as a deletion."""
     if not isinstance(value, dict) or value.get("kind") not in _KINDS:
         return []

@@ -34,6 +34,8 @@ RENEW_BEFORE = timedelta(seconds=30)
 ROTATES_EVERY = timedelta(seconds=60)
 JSON = "application/json"
 MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+"""JSON is YAML."""
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 """As RBAC calls them."""
@@ -49,6 +51,14 @@ _USER = re.compile(r'User "([^"]{1,512})"')
 
 class Gone(Exception):
     """The object, or the continuation of a list, is not there any more (404, 410)."""
+
+
+class Rejected(errors.GoldmasterError):
+    """The server finds the document itself wrong (400, 422). `causes`: JSON path, maybe empty, and message of each."""
+
+    def __init__(self, message: str, causes: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message)
+        self.causes = causes
 
 
 class Forbidden(errors.ClusterDenied):
@@ -114,6 +124,11 @@ class Client:
         """Merge-patch. Raises Conflict where the metadata.resourceVersion in it is not what is there."""
         return self._ask("PATCH", path, {"fieldManager": self._manager}, document)
 
+    def rehearse_apply(self, path: str, document: Mapping[str, Any]) -> Document:
+        """Server-side apply that persists nothing: defaults, schema, rules and admission are asked. Raises Rejected."""
+        query = {"fieldManager": self._manager, "force": "true", "fieldValidation": "Strict", "dryRun": "All"}
+        return self._ask("PATCH", path, query, document, content=APPLY)
+
     def create(self, path: str, document: Mapping[str, Any]) -> Document:
         """POST. Raises Conflict where it exists."""
         return self._ask("POST", path, {"fieldManager": self._manager}, document)
@@ -125,17 +140,18 @@ class Client:
         query: Mapping[str, str],
         document: Mapping[str, Any] | None = None,
         accept: str = JSON,
+        content: str = "",
     ) -> Document:
         """Send a request; after a 401 once more with fresh credentials."""
         if document is not None:
             with self._lock:
                 self._writes[VERBS[method], _resource(path)] += 1
         session = self._login()
-        response = self._send(session, method, path, query, document, accept)
+        response = self._send(session, method, path, query, document, accept, content)
         if response.status == 401:
             log.info("kube.login", message="the API server does not know us (any more): logging in again")
             self._drop(session)
-            response = self._send(self._login(), method, path, query, document, accept)
+            response = self._send(self._login(), method, path, query, document, accept, content)
         return _answer(response, method, path)
 
     def _send(
@@ -146,10 +162,11 @@ class Client:
         query: Mapping[str, str],
         document: Mapping[str, Any] | None,
         accept: str,
+        content: str,
     ) -> urllib3.BaseHTTPResponse:
         headers = {**session.headers, "Accept": accept}
         if document is not None:
-            headers["Content-Type"] = MERGE if method == "PATCH" else JSON
+            headers["Content-Type"] = content or (MERGE if method == "PATCH" else JSON)
         try:
             return session.pool.request(
                 method,
@@ -222,7 +239,7 @@ def _answer(response: urllib3.BaseHTTPResponse, method: str, path: str) -> Docum
     if response.status == 409:
         raise errors.Conflict(message)
     if response.status in {400, 413, 415, 422}:
-        raise errors.GoldmasterError(message)  # our request is wrong, and would be again: a bug
+        raise Rejected(message, _causes(response, said))  # of a request of our own making: a bug
     if response.status == 401:
         raise errors.ClusterDenied(message)
     if response.status == 403:
@@ -233,8 +250,26 @@ def _answer(response: urllib3.BaseHTTPResponse, method: str, path: str) -> Docum
     raise errors.ClusterUnavailable(message, retry_after=wait)
 
 
+def _causes(response: urllib3.BaseHTTPResponse, said: str) -> tuple[tuple[str, str], ...]:
+    """Return what a Status names, each clipped; the message alone where it names nothing."""
+    try:
+        named = [
+            (str(cause.get("field", "")), str(cause["message"])) for cause in _status(response)["details"]["causes"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        named = []
+    # `<nil>`: rules were not asked, as the schema is not satisfied
+    known = tuple((logs.clip(field), logs.clip(message)) for field, message in named if field != "<nil>")
+    return known or (("", logs.clip(said)),)
+
+
+def _status(response: urllib3.BaseHTTPResponse) -> Document:
+    found: Document = json.loads(response.data)
+    return found
+
+
 def _message(response: urllib3.BaseHTTPResponse) -> str:
     try:
-        return str(json.loads(response.data)["message"])
+        return str(_status(response)["message"])
     except (ValueError, KeyError, TypeError):
         return response.reason or ""

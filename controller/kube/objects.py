@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 
@@ -59,7 +60,7 @@ class Entry:
 
 def collection(kind: Kind, namespace: str = "") -> str:
     """Return the path of all objects of a kind, or of those in a namespace."""
-    return f"{API}/namespaces/{namespace}/{kind.plural}" if namespace else f"{API}/{kind.plural}"
+    return f"{API}/namespaces/{quote(namespace, safe='')}/{kind.plural}" if namespace else f"{API}/{kind.plural}"
 
 
 def events(namespace: str) -> str:
@@ -69,8 +70,8 @@ def events(namespace: str) -> str:
 
 def path(key: Key) -> str:
     """Return the path of one object."""
-    scope = f"{API}/namespaces/{key.namespace}" if key.namespace else API
-    return f"{scope}/{key.kind.plural}/{key.name}"
+    scope = f"{API}/namespaces/{quote(key.namespace, safe='')}" if key.namespace else API
+    return f"{scope}/{key.kind.plural}/{quote(key.name, safe='')}"
 
 
 def key_of(kind: Kind, document: Mapping[str, Any]) -> Key:

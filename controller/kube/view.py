@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from controller import errors
 from controller.kube import objects
-from controller.kube.client import Client, Gone
+from controller.kube.client import Client, Forbidden, Gone, Rejected
 from controller.kube.objects import AnyResource
 from controller.model.fields import format_time
 from controller.model.ownership import applied_fields, keeper
@@ -64,6 +64,46 @@ class ClusterView:
             return [self._ask(key, document, verb) for key, document in zip(keys, documents, strict=True)]
         except Gone as exc:
             raise errors.NotFound(f"an object went meanwhile: {exc}") from exc
+
+    def key_of(self, document: Document, namespace: str | None = None) -> Key | None:
+        """Return which object a manifest means here, in `namespace` where it names none; None: not one of ours."""
+        kind, metadata = document.get("kind"), document.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        if not isinstance(name, str) or kind not in set(Kind) or not isinstance(metadata, dict):
+            return None
+        if kind != Kind.IMAGE.value:
+            return Key(Kind(kind), "", name)
+        return Key(Kind.IMAGE, str(metadata.get("namespace") or namespace or self.namespace), name)
+
+    def judge(self, key: Key, document: Document) -> list[tuple[str, str]]:
+        """Return what the server says against applying a manifest: JSON path, message. Nothing is written.
+
+        Schema, defaults, rules and admission policies are asked, by a server-side apply with dryRun.
+        """
+        scope = {"namespace": key.namespace} if key.namespace else {}
+        body = document | {"metadata": document["metadata"] | scope}
+        try:
+            self._client.rehearse_apply(objects.path(key), body)
+        except Rejected as exc:
+            return list(exc.causes)
+        except errors.Conflict as exc:
+            return [("", _said(exc))]
+        except Forbidden as exc:
+            for verb in ("patch", "create"):
+                if not self._may(verb, key):
+                    raise
+            return [("", _said(exc))]  # the rights are there: an admission plugin or policy refuses it
+        except Gone as exc:
+            self._check_kinds(key.kind)
+            return [("metadata.namespace", _said(exc))]
+        return []
+
+    def _may(self, verb: str, key: Key) -> bool:
+        """Ask the server whether we have a right; whoever is logged in may ask that."""
+        about = {"verb": verb, "group": GROUP, "resource": key.kind.plural, "namespace": key.namespace}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return bool(self._client.create(path, review | {"spec": {"resourceAttributes": about}})["status"]["allowed"])
 
     def _ask(self, key: Key, document: Document, verb: Verb) -> str:
         if verb is Verb.RECONCILE:
@@ -142,6 +182,11 @@ class ClusterView:
                 f"{self._client.access.server} does not know {kind.plural}.{GROUP}: "
                 "install the CRDs, kubectl apply --server-side -k crds/"
             )
+
+
+def _said(exc: Exception) -> str:
+    """Return the server's words of an error of the client, without the request."""
+    return str(exc).partition(": ")[2]
 
 
 def _stored(kind: Kind, document: Document) -> Stored:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.apiserver import assets, cluster, operating, person
+from tests.apiserver import assets, cluster, fixtures, operating, person
 from tests.apiserver.image_server import ImageServer
 from tests.apiserver.operating import OperatorProcess
 from tests.apiserver.person import Person
@@ -329,3 +329,61 @@ print(sorted({"kopf", "aiohttp", "controller.engine.engine", "oslo_utils"} & set
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=operating.ROOT, env=environ, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_the_cluster_judges_beside_us_and_nothing_is_written(
+    kube: cluster.Cluster, images: ImageServer, editor: Person, tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    url = images.add("/judged.raw", make.raw(seed=28))
+    existing = operating.image("existing", url, uuid="0123456789ab4def8123456789abcdef")
+    apply(kube, editor.namespace, existing)
+    moved = operating.image("existing", url, uuid="1123456789ab4def8123456789abcdef")
+    elsewhere = operating.image("elsewhere", url)
+    elsewhere["metadata"]["namespace"] = "not-there"
+    for number, document in enumerate((operating.image("good", url), moved, operating.image("bad", "gopher://x"))):
+        (tree / f"{number}.json").write_text(json.dumps(document))
+    said = editor.runs("validate", tree)
+    lines = [line.partition("/tree/")[2] for line in said.out.splitlines()]
+    assert said.code == 3
+    assert lines[0].startswith("1.json:1: spec.uuid: the cluster says:")
+    assert [line.split(":")[0] for line in lines[1:]] == ["2.json", "2.json"], "ours and the cluster's"
+    assert sum("the cluster says" in line for line in lines) == 2
+    assert said.err.startswith("1 valid, 3 problems")
+    (tree / "1.json").unlink()
+    (tree / "2.json").write_text(json.dumps(elsewhere))
+    said = editor.runs("validate", tree)
+    assert said.code == 10, "no right there, whether or not it exists"
+    assert 'cannot patch resource "images"' in said.err
+    admin = Person(kube.kubeconfig, "default").runs("validate", tree)
+    assert (admin.code, admin.out.count("\n")) == (3, 1)
+    assert 'metadata.namespace: the cluster says: 404 namespaces "not-there" not found' in admin.out
+    (tree / "2.json").unlink()
+    assert editor.runs("validate", tree).err == "1 valid, 0 problems\n"
+    assert "NotFound" in kube.kubectl("get", "image", "good", "-n", editor.namespace, check=False).stderr
+
+
+def test_an_admission_policy_of_the_cluster_is_heard(
+    kube: cluster.Cluster, images: ImageServer, editor: Person, tmp_path: Path
+) -> None:
+    name = f"only-signed-{editor.namespace}"
+    rules = [{"apiGroups": ["goldmaster.dev"], "apiVersions": ["*"], "operations": ["*"], "resources": ["images"]}]
+    here = {"matchLabels": {"kubernetes.io/metadata.name": editor.namespace}}
+    constraints = {"resourceRules": rules, "namespaceSelector": here}
+    rule = {"expression": "has(object.spec.checksum)", "message": "an image needs a checksum here"}
+    policy = {"failurePolicy": "Fail", "matchConstraints": constraints, "validations": [rule]}
+    version = {"apiVersion": "admissionregistration.k8s.io/v1"}
+    parts = {
+        "ValidatingAdmissionPolicy": policy,
+        "ValidatingAdmissionPolicyBinding": {"policyName": name, "validationActions": ["Deny"]},
+    }
+    for kind, spec in parts.items():
+        document = version | {"kind": kind, "metadata": {"name": name}, "spec": spec}
+        kube.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+    manifest = tmp_path / "image.json"
+    manifest.write_text(json.dumps(operating.image("unsigned", images.add("/unsigned.raw", make.raw(seed=29)))))
+    assert editor.runs("validate", manifest, kube=False).code == 0
+    fixtures.eventually(lambda: editor.runs("validate", manifest).code == 3)
+    assert "the cluster says:" in (told := editor.runs("validate", manifest).out)
+    assert "an image needs a checksum here" in told
