@@ -3,13 +3,13 @@
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller import errors
+from controller import errors, reading
 from controller.adapters.backup.confined import ConfinedStorages
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.backup.rehearsed import RehearsedStorages
@@ -33,14 +33,17 @@ from controller.gitops.following import Following
 from controller.gitops.instance_lock import InstanceLock
 from controller.gitops.loader import Loader
 from controller.gitops.loop import Progress, Standalone
+from controller.gitops.said import Said
 from controller.gitops.secrets import SecretFiles
 from controller.gitops.state import State
 from controller.model.git_secret import GitCredentials, credentials_for
+from controller.plan.observed import Limits
 from controller.ports import Clock, Resources, Secrets, StorageFactory
 from controller.settings import OperatorSettings, ProxySettings, Settings, SourceSettings, StandaloneSettings
 
 if TYPE_CHECKING:
     from controller.kube.client import Client
+    from controller.kube.foresight import Foreseen
     from controller.kube.loop import Operator
 
 CLOSE_WITHIN_S = 30.0
@@ -227,6 +230,32 @@ def beside(settings: Settings, mode: StandaloneSettings) -> Iterator[tuple[State
             yield state, built.engine
         finally:
             built.close()
+
+
+def foreseen(
+    place: reading.Place,
+    settings: Settings,
+    documents: Iterable[Said],
+    namespace: str | None,
+    warn: Callable[[str], None],
+) -> list["Foreseen"]:
+    """Return what applying manifests to a cluster would lead to; only reads. `warn` is told what cannot be known.
+
+    Raises:
+        ClusterUnavailable, ClusterDenied: it cannot be asked, or a right to read is missing.
+
+    """
+    from controller.kube.foresight import foresee
+
+    with reading.cluster(place, warn) as cluster:
+        keyed = ((cluster.key_of(said.document, namespace), said.document) for said in documents)
+        known = [(key, document) for key, document in keyed if key is not None]
+        limits = Limits(
+            default_max_size_bytes=settings.transfer.default_max_size_bytes,
+            progress_interval_s=settings.engine.progress_interval.total_seconds(),
+            resync_interval_s=settings.engine.resync_interval.total_seconds(),
+        )
+        return list(foresee(cluster, crds.admission(), known, SystemClock().now(), limits))
 
 
 @contextmanager

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import click
 
-from controller import logs, wiring
+from controller import logs, reading, wiring
 from controller.cli import exits, options, running, screen
 from controller.cli.validate import problems_of
+from controller.gitops import said
 from controller.gitops.loop import Standalone
 from controller.gitops.state import Applied
+from controller.kube.foresight import UNCHANGED, Foreseen
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.resource import Image, Key, Kind
 from controller.plan.effects import Plan
-from controller.settings import StandaloneSettings
+from controller.settings import Settings, StandaloneSettings
 
 Step = dict[str, str]
 
@@ -33,7 +35,8 @@ class Standing(StrEnum):
 
 @click.command(short_help="Print what apply would do, and why; change nothing.")
 @options.paths
-@options.state
+@options.place
+@options.namespace_of_place
 @options.allow_network
 @options.allow_path
 @options.max_size
@@ -44,7 +47,8 @@ class Standing(StrEnum):
 )
 def plan(
     paths: Sequence[Path],
-    state_dir: Path,
+    place: reading.Place,
+    namespace: str | None,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
     max_size: int,
@@ -56,10 +60,17 @@ def plan(
 
     Works on a copy of the state in memory, also beside a running instance; a state that does not exist yet is not made.
     Sources are not asked.
+
+    With --kube: what applying PATH... to the cluster would change, and what its operator would do first, by the objects
+    and statuses that are there. Reads only, and asks no storage: what lies in the trash is not known. The operator's
+    own flags decide where it may fetch from and what is deleted; those here count for a state directory.
     """
     logs.configure(quiet=True)
-    mode = StandaloneSettings(state_dir, max_deletions_percent=max_deletions, confirm_deletions=confirm_deletions)
-    with wiring.rehearsal(running.settings(networks, allowed_paths, max_size=max_size), mode) as instance:
+    settings = running.settings(networks, allowed_paths, max_size=max_size)
+    if place.state_dir is None:
+        return _in_cluster(paths, place, namespace, settings, output)
+    mode = StandaloneSettings(place.state_dir, max_deletions_percent=max_deletions, confirm_deletions=confirm_deletions)
+    with wiring.rehearsal(settings, mode) as instance:
         trees = instance.load(paths)
         problems = problems_of(trees)
         applied = instance.take(trees)
@@ -69,11 +80,40 @@ def plan(
         screen.warn(str(problem))
     for held in applied.held_back:
         screen.warn(f"not deleted ({len(held.keys)}): {held.why}")
+    _tell(steps, output)
+    return exits.INVALID if problems or applied.problems else exits.OK
+
+
+def _in_cluster(
+    paths: Sequence[Path], place: reading.Place, namespace: str | None, settings: Settings, output: str
+) -> int:
+    trees = wiring.loader(wiring.clock()).load_all(paths)
+    problems = [str(problem) for problem in problems_of(trees)]
+    found = wiring.foreseen(place, settings, said.read(trees), namespace, screen.warn)
+    steps = [_foreseen_step(entry) for entry in found if not entry.problems]
+    problems += [f"{entry.key.shown}: {problem}" for entry in found for problem in entry.problems]
+    for problem in problems:
+        screen.warn(problem)
+    _tell(steps, output)
+    return exits.INVALID if problems else exits.OK
+
+
+def _foreseen_step(found: Foreseen) -> Step:
+    if found.plan is not None and found.image is not None:
+        return _step(found.key, found.why, *_standing(found.image, found.plan, changed=True))
+    if found.why != UNCHANGED:
+        return _step(found.key, found.why, Standing.TO_DO, "take up")
+    if found.image is None:
+        return _step(found.key, found.why, Standing.AS_IT_SHOULD_BE, "nothing")
+    as_it_is = Plan(found.image.status, "the operator has not looked at it yet")
+    return _step(found.key, found.why, *_standing(found.image, as_it_is, changed=False))
+
+
+def _tell(steps: Sequence[Step], output: str) -> None:
     if output == "json":
         print(json.dumps(steps, indent=2))
     else:
         _print(steps)
-    return exits.INVALID if problems or applied.problems else exits.OK
 
 
 def _steps(instance: Standalone, applied: Applied) -> list[Step]:

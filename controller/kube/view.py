@@ -31,7 +31,7 @@ class ClusterView:
     def __init__(self, client: Client, clock: Clock, warn: Callable[[str], None]) -> None:
         self._client = client
         self._clock = clock
-        self._warn = warn
+        self.warn = warn
         self.namespace = client.access.namespace
 
     def stored(self, kind: Kind, namespace: str | None = None, name: str | None = None) -> list[Stored]:
@@ -74,6 +74,20 @@ class ClusterView:
         if kind != Kind.IMAGE.value:
             return Key(Kind(kind), "", name)
         return Key(Kind.IMAGE, str(metadata.get("namespace") or namespace or self.namespace), name)
+
+    def document(self, key: Key) -> Document | None:
+        """Return an object as the server has it, managedFields included; None where there is none."""
+        try:
+            return self._get(key)
+        except errors.NotFound:
+            return None
+
+    def labels(self, namespace: str) -> dict[str, str] | None:
+        """Return the labels of a namespace; None where we may not see them."""
+        try:
+            return dict(self._client.metadata(f"/api/v1/namespaces/{namespace}")["metadata"].get("labels") or {})
+        except (Gone, errors.ClusterDenied):
+            return None
 
     def judge(self, key: Key, document: Document) -> list[tuple[str, str]]:
         """Return what the server says against applying a manifest: JSON path, message. Nothing is written.
@@ -124,15 +138,15 @@ class ClusterView:
         if by is None:
             return
         if "suspend" in applied_fields(document["metadata"]):
-            self._warn(f"{shown}: {by} manages it and sets spec.suspend: its next sync undoes this; change it in Git")
+            self.warn(f"{shown}: {by} manages it and sets spec.suspend: its next sync undoes this; change it in Git")
         else:
-            self._warn(f"{shown}: {by} manages it: its next sync may undo this; what Git says of spec.suspend lasts")
+            self.warn(f"{shown}: {by} manages it: its next sync may undo this; what Git says of spec.suspend lasts")
 
     def _readable(self, kind: Kind, namespace: str | None, name: str | None) -> Iterator[AnyResource]:
         for document in self._documents(kind, namespace, name):
             entry = objects.parse(kind, document)
             if entry.unreadable:
-                self._warn(f"{entry.key} is left out, as this version cannot read it: {entry.unreadable}")
+                self.warn(f"{entry.key} is left out, as this version cannot read it: {entry.unreadable}")
             else:
                 yield entry.resource
 

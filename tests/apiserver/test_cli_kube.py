@@ -17,7 +17,7 @@ import yaml
 from tests.apiserver import assets, cluster, fixtures, operating, person
 from tests.apiserver.image_server import ImageServer
 from tests.apiserver.operating import OperatorProcess
-from tests.apiserver.person import Person
+from tests.apiserver.person import Person, Said
 from tests.fakes import images as make
 
 pytestmark = pytest.mark.needs_kube
@@ -387,3 +387,54 @@ def test_an_admission_policy_of_the_cluster_is_heard(
     fixtures.eventually(lambda: editor.runs("validate", manifest).code == 3)
     assert "the cluster says:" in (told := editor.runs("validate", manifest).out)
     assert "an image needs a checksum here" in told
+
+
+def test_a_plan_says_what_applying_would_lead_to_and_reads_only(
+    kube: cluster.Cluster, operator: OperatorProcess, images: ImageServer, tmp_path: Path
+) -> None:
+    namespace = "planned"
+    kube.kubectl("create", "namespace", namespace)
+    viewer = person.with_roles(kube, namespace, "viewer", VIEW)
+    kube.kubectl(
+        "create", "clusterrolebinding", "planner", f"--clusterrole={VIEW}", f"--serviceaccount={namespace}:viewer"
+    )
+    content, tree = make.raw(seed=30), tmp_path / "tree"
+    url = images.add("/planned.raw", content)
+    uuid = "2123456789ab4def8123456789abcdef"
+    there = operating.image("there", url, description="as it is", uuid=uuid)
+    suspended = operating.image("suspended", url)
+    for document in (there, suspended):
+        apply(kube, namespace, document)
+        wait_for(kube, operator, document["metadata"]["name"], namespace)
+    kube.kubectl("patch", "image", "suspended", "-n", namespace, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    tree.mkdir()
+
+    def says(*documents: dict[str, Any]) -> Said:
+        (tree / "all.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
+        return viewer.runs("plan", tree, "-o", "json")
+
+    before = kube.get("images", "-n", namespace)
+    (only,) = json.loads(says(there).out)
+    assert only == {"object": "planned/there", "why": "unchanged", "standing": "as it should be", "action": "nothing"}
+    other = images.add("/other.raw", make.raw(seed=31))
+    changed = operating.image("there", other, uuid=uuid)
+    new = operating.image("new", url, backupStorages=["nowhere"])
+    steps = {step["object"]: step for step in json.loads(says(changed, new, operating.image("suspended", other)).out)}
+    assert steps["planned/there"]["why"] == "changed: description, url", "what was applied once and is gone, goes"
+    assert steps["planned/there"]["action"] == f"fetch {other} to main"
+    assert steps["planned/new"]["why"] == "new"
+    assert "nowhere does not exist" in steps["planned/new"]["action"]
+    assert steps["planned/suspended"]["why"] == "changed: url", "what others wrote stays"
+    assert "uspended" in steps["planned/suspended"]["action"]
+    said = says(operating.image("there", url))
+    assert (said.code, json.loads(said.out)) == (3, [])
+    assert "planned/there: spec.uuid: uuid is never added, changed or removed" in said.err
+    assert kube.get("images", "-n", namespace) == before
+    assert images.asked("/other.raw") == 0
+    kube.kubectl("delete", "clusterrolebinding", "planner")
+    said = says(changed)
+    assert (said.code, json.loads(said.out)[0]["action"]) == (0, "take up")
+    assert 'cannot list resource "backupstorages"' in said.err
+    table = viewer.runs("plan", tree)
+    assert table.out.splitlines()[1].split()[:3] == ["planned/there", "changed:", "description,"]
+    assert table.err.splitlines()[-1] == "1 to do, 0 as it should be"
