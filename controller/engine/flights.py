@@ -6,8 +6,8 @@ leader has ended, well or not, or has found that its source names no version; th
 only ask whether the bytes may be shared do not wait for each other. Whoever then has to fetch after all leads, or waits
 again where somebody else was faster.
 
-Nobody waits for ever: only a running transfer leads, and every one ends. It ends sooner where its server is slow for it
-alone: the source's stall and throughput limits bound how long others wait for nothing.
+Nobody waits for ever: only a running transfer leads, and every one ends. One that gets no further, as a storage of its
+own hangs, say, is given up on (`let_go`). One that is slow is not: its source's throughput limit bounds that.
 """
 
 from collections.abc import Iterable, Iterator
@@ -103,7 +103,18 @@ class Flights:
     def land(self, key: str) -> list[str]:
         """A running transfer ended: return who goes on, in order."""
         self._passes.discard(key)
-        flights = self._of.pop(key, ())
+        freed = self.let_go(key)
+        self._of.pop(key, None)
+        return freed
+
+    def leader(self, key: str) -> str | None:
+        """Return for whom one that waits does; None where it does not."""
+        flight = self._waits_for.get(key)
+        return None if flight is None else self._leader[flight]
+
+    def let_go(self, key: str) -> list[str]:
+        """Nobody waits any longer for this transfer, though it runs: return who goes on."""
+        flights = self._of.get(key, ())
         return self._free(flight for flight in flights if self._leader.get(flight.name) == key)
 
     def stand_back(self, key: str) -> tuple[bool, list[str]]:

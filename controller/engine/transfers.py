@@ -21,6 +21,10 @@ from controller.reasons import Reason
 
 log = structlog.get_logger()
 
+STUCK_S = 600.0
+"""Seconds without a byte more after which nobody waits for a transfer any longer: more than syncing and reading back a
+large image takes, and a hung storage of one image does not hold up those of others for ever."""
+
 OnChange = Callable[[str, frozenset[str]], None]
 
 
@@ -32,6 +36,8 @@ class _Job:
     owners: set[str]
     state: Running | Placed | Broken | None = None
     waits_since: float = 0.0
+    moved_at: float = 0.0
+    """When it last got further."""
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -103,7 +109,7 @@ class EmbeddedTransfers:
                 return None
             if job.state is not None:
                 return job.state
-            if key in self._flights:
+            if key in self._flights and not self._gives_up_waiting(key):
                 return Queued(0, behind=True)
             return Queued(self._queue.position(key) or len(self._queue) + 1)
 
@@ -185,7 +191,7 @@ class EmbeddedTransfers:
                 self._work.wait()
                 self._idle -= 1
             job = self._running[key] = self._jobs[key]
-            job.state = Running(0, None)
+            job.state, job.moved_at = Running(0, None), self._clock.monotonic()
             self._figures.transfer_wait.saw(self._clock.monotonic() - job.waits_since)
             return job
 
@@ -198,8 +204,18 @@ class EmbeddedTransfers:
             self._queue.give_back(request.namespace, _asked(request))
         return None
 
+    def _gives_up_waiting(self, key: str) -> bool:
+        """Let those go on who wait for a transfer that gets no further; whoever waits asks now and then."""
+        leader = self._flights.leader(key)
+        if leader is None or self._clock.monotonic() - self._running[leader].moved_at < STUCK_S:
+            return False
+        log.warning("transfer.stuck", key=leader, seconds=STUCK_S)
+        self._go_on(self._flights.let_go(leader))
+        return True
+
     def _may_fetch(self, key: str, *, named: bool) -> bool:
         with self._lock:
+            self._running[key].moved_at = self._clock.monotonic()  # its source answered
             allowed, freed = self._flights.fetching(key, named=named)
             self._go_on(freed)
             return allowed
@@ -215,7 +231,7 @@ class EmbeddedTransfers:
         meter = Meter(self._figures, origin)
 
         def report(state: Running) -> None:
-            job.state = state
+            job.state, job.moved_at = state, self._clock.monotonic()
             meter.saw(state)
 
         key, url = job.request.key, job.request.url.redacted

@@ -119,6 +119,22 @@ def test_who_leaves_is_not_called_any_more() -> None:
     assert not flights.board("three", (URL,)), "a pass does not outlive who had it"
 
 
+def test_nobody_waits_longer_for_one_that_is_given_up_on() -> None:
+    flights = Flights()
+    flights.board("one", (URL,))
+    flights.fetching("one", named=True)
+    flights.board("two", (URL,))
+    flights.board("three", (URL,))
+    assert flights.leader("two") == "one"
+    assert flights.let_go("one") == ["two", "three"]
+    assert flights.leader("two") is None
+    assert flights.board("two", (URL,))
+    assert flights.fetching("two", named=True) == (True, [])
+    assert not flights.board("three", (URL,)), "it waits for the one that took over"
+    assert flights.land("one") == []
+    assert flights.land("two") == ["three"]
+
+
 KEYS = [f"transfer-{number}" for number in range(6)]
 SETS = [(), (URL,), (DIGEST,), (URL, DIGEST), (Flight("other", named=True), DIGEST)]
 

@@ -1,0 +1,149 @@
+"""The pool where transfers share: who takes a slot, what is told of those who wait, and that nobody waits for ever."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import structlog
+
+from controller.engine.figures import Saving
+from controller.engine.transfers import STUCK_S, EmbeddedTransfers
+from controller.model.transfer import Placed, Queued, Running, TransferRequest
+from controller.model.url import SourceUrl
+from controller.ports import FetchRequest, StopToken
+from tests.fakes import images
+from tests.fakes.clock import FakeClock
+from tests.fakes.source import FakeBody, FakeSource
+from tests.unit.engine import transfer_world as world
+from tests.unit.engine.test_holdings import Rig
+from tests.unit.engine.test_transfers import SOON_S, Changes, ended
+from tests.unit.engine.transfer_world import KIB
+
+URL = SourceUrl.parse("https://images.example/golden.raw")
+OTHER = SourceUrl.parse("https://images.example/other.raw")
+IMAGE = images.raw(100 * KIB, seed=1)
+
+
+class Held(FakeSource):
+    """Holds whole bodies back until it is told to give them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.give = threading.Event()
+        self.arrived = threading.Semaphore(0)
+
+    def open(self, request: FetchRequest, stop: StopToken) -> FakeBody:
+        body = super().open(request, stop)
+        if body.offset == 0 and request.url == URL:
+            self.arrived.release()
+            while not self.give.wait(0.01) and not stop.is_set():
+                pass
+        return body
+
+
+class Pool:
+    def __init__(self, concurrency: int) -> None:
+        self.rig = Rig()
+        self.clock = FakeClock()
+        self.source = Held()
+        self.source.put(URL, IMAGE)
+        self.source.put(OTHER, images.raw(100 * KIB, seed=2))
+        self.figures = self.rig.figures
+        self.changes = Changes()
+        self.transfers = EmbeddedTransfers(
+            self.source,
+            self.rig.factory,
+            self.clock,
+            self.changes,
+            concurrency=concurrency,
+            pace=world.PACE,
+            figures=self.figures,
+            holdings=self.rig.holdings,
+        )
+
+    def request(self, key: str, url: SourceUrl = URL) -> TransferRequest:
+        storage = self.rig.storages.all()[0]
+        target = replace(world.target("x"), uuid=storage.uuid, name=storage.name, spec=storage.resource.spec)
+        return replace(world.request(key=key, namespace=f"ns-{key}"), url=url, targets=(target,))
+
+    def start(self, key: str, url: SourceUrl = URL) -> None:
+        self.transfers.start(self.request(key, url), key)
+
+    def until_behind(self, key: str) -> None:
+        for _ in range(SOON_S * 100):
+            if self.transfers.state(key) == Queued(0, behind=True):
+                return
+            threading.Event().wait(0.01)
+        raise AssertionError(self.transfers.state(key))
+
+
+@contextmanager
+def pool(concurrency: int = 3) -> Iterator[Pool]:
+    made = Pool(concurrency)
+    try:
+        yield made
+    finally:
+        made.source.give.set()
+        assert made.transfers.close(SOON_S)
+
+
+def test_those_who_could_share_wait_without_a_slot_and_fetch_nothing() -> None:
+    with pool() as it:
+        it.start("one")
+        assert it.source.arrived.acquire(timeout=SOON_S)
+        for key in ("two", "three", "four"):
+            it.start(key)
+            it.until_behind(key)
+        assert it.transfers.load() == (0, 1)
+        it.start("other", OTHER)
+        it.changes.until(ended(it.transfers, "other"))
+        assert isinstance(it.transfers.state("one"), Running)
+        it.source.give.set()
+        for key in ("one", "two", "three", "four"):
+            it.changes.until(ended(it.transfers, key))
+        states = [it.transfers.state(key) for key in ("one", "two", "three", "four")]
+        assert [state.fetched_bytes for state in states if isinstance(state, Placed)] == [len(IMAGE), 0, 0, 0]
+        assert it.figures.saved()[Saving.DEDUPE] == 3 * len(IMAGE)
+        assert it.source.given_bytes == 2 * len(IMAGE)
+
+
+def test_who_is_not_wanted_any_more_is_not_waited_for() -> None:
+    with pool() as it:
+        it.start("one")
+        assert it.source.arrived.acquire(timeout=SOON_S)
+        for key in ("two", "three"):
+            it.start(key)
+            it.until_behind(key)
+        it.transfers.release("two", "two")
+        assert it.transfers.state("two") is None
+        it.transfers.release("one", "one")
+        assert it.source.arrived.acquire(timeout=SOON_S), "the one that waited took over"
+        it.source.give.set()
+        it.changes.until(ended(it.transfers, "three"))
+        assert isinstance(it.transfers.state("three"), Placed)
+
+
+def test_one_that_gets_no_further_keeps_nobody_waiting() -> None:
+    with structlog.testing.capture_logs() as logged, pool() as it:
+        it.start("one")
+        assert it.source.arrived.acquire(timeout=SOON_S)
+        it.start("two")
+        it.until_behind("two")
+        it.clock.advance(STUCK_S - 1)
+        assert it.transfers.state("two") == Queued(0, behind=True)
+        it.clock.advance(2)
+        it.transfers.state("two")
+        assert it.source.arrived.acquire(timeout=SOON_S), "it fetches by itself"
+        it.source.give.set()
+        it.changes.until(ended(it.transfers, "two"))
+    assert [line["key"] for line in logged if line["event"] == "transfer.stuck"] == ["one"]
+
+
+def test_closing_leaves_nobody_behind() -> None:
+    with pool() as it:
+        it.start("one")
+        assert it.source.arrived.acquire(timeout=SOON_S)
+        it.start("two")
+        it.until_behind("two")
+    assert it.source.open_bodies == 0
