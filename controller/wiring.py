@@ -27,6 +27,7 @@ from controller.adapters.sources.router import SourceRouter
 from controller.engine.engine import Engine, OnChange
 from controller.engine.figures import Figures
 from controller.engine.holdings import Holdings
+from controller.engine.storages import Storages
 from controller.engine.transfers import EmbeddedTransfers
 from controller.gitops import crds
 from controller.gitops.following import Following
@@ -36,6 +37,7 @@ from controller.gitops.loop import Progress, Standalone
 from controller.gitops.said import Said
 from controller.gitops.secrets import SecretFiles
 from controller.gitops.state import State
+from controller.gitops.view import StateView
 from controller.model.git_secret import GitCredentials, credentials_for
 from controller.plan.observed import Limits
 from controller.ports import Clock, Resources, Secrets, StorageFactory
@@ -230,6 +232,25 @@ def beside(settings: Settings, mode: StandaloneSettings) -> Iterator[tuple[State
             yield state, built.engine
         finally:
             built.close()
+
+
+@contextmanager
+def stores(place: reading.Place, warn: Callable[[str], None]) -> Iterator[tuple[reading.View, Storages]]:
+    """Open the objects of a place and, beside whoever reconciles them, their storages as this machine reaches them.
+
+    Raises:
+        NotFound: there is no state. ClusterUnavailable, ClusterDenied.
+
+    """
+    system = SystemClock()
+    if place.state_dir is not None:
+        with beside(Settings(), StandaloneSettings(place.state_dir)) as (state, engine):
+            yield StateView(state, place.state_dir, system), engine.storages
+        return
+    with reading.cluster(place, warn) as cluster:
+        storages = Storages(cluster.storages_only(), BackupStorages(system), system, lambda _: None)
+        storages.load()
+        yield cluster, storages
 
 
 def foreseen(

@@ -1,20 +1,17 @@
 """`goldmaster verify`: hash what is stored."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
-from controller import logs, wiring
+from controller import logs, reading, wiring
 from controller.adapters.clock import SystemClock
 from controller.cli import complete, exits, options, screen
 from controller.engine.verify import Verdict, verify_image
-from controller.gitops import instance_lock
-from controller.gitops.state import State
 from controller.model import quantity
 from controller.model.resource import Image, Key, Kind
 from controller.model.stored import Verb, not_found
-from controller.settings import Settings, StandaloneSettings
+from controller.reading import View
 
 
 @click.command(short_help="Hash stored bytes again and compare.")
@@ -25,24 +22,30 @@ from controller.settings import Settings, StandaloneSettings
     is_flag=True,
     help="Take damaged copies out of service and ask for them to be rebuilt from another copy or the source.",
 )
-@options.state
-@options.namespace
-def verify(names: Sequence[str], everything: bool, quarantine: bool, state_dir: Path, namespace: str) -> int:
+@options.place
+@options.namespace_of_place
+def verify(
+    names: Sequence[str], everything: bool, quarantine: bool, place: reading.Place, namespace: str | None
+) -> int:
     """Read every stored byte of images again and compare its sha256 with the one that was proven.
 
     Reads all copies, from the disk; works beside a running instance. When a copy was right is noted beside its bytes;
     without --quarantine nothing else is changed. Exit code 0 only if every copy is right.
+
+    With --kube the bytes are read all the same by this machine: run it where the path of the BackupStorage is mounted,
+    as on the node of the operator. Elsewhere it says what it cannot reach, and ends with 6; there spec.scrubInterval
+    has the operator read the bytes.
     """
     logs.configure(quiet=True)
     if bool(names) == everything:
         raise click.UsageError("name the images to verify, or say --all")
-    keys = [Key(Kind.IMAGE, namespace, name) for name in names]
-    with wiring.beside(Settings(), StandaloneSettings(state_dir)) as (state, engine):
-        images = state.images() if everything else [_image(state, key) for key in keys]
-        rows, codes, damaged = [], set(), []
+    with wiring.stores(place, screen.warn) as (view, storages):
+        images = view.images() if everything else [_image(view, namespace or view.namespace, name) for name in names]
+        rows, codes, damaged, away = [], set(), [], False
         for image in images:
             name = image.meta.key.shown
-            verdicts = list(verify_image(image, engine.storages, SystemClock(), quarantine=quarantine))
+            verdicts = list(verify_image(image, storages, SystemClock(), quarantine=quarantine))
+            away |= any(verdict.problem and not verdict.damaged for verdict in verdicts)
             if not verdicts:
                 rows.append([name, "-", "nothing stored", "-"])
                 codes.add(exits.NOT_READY)
@@ -51,35 +54,34 @@ def verify(names: Sequence[str], everything: bool, quarantine: bool, state_dir: 
                 codes |= {exits.STORAGE} if verdict.problem else set()
             if any(verdict.damaged for verdict in verdicts):
                 damaged.append(image.meta.key)
-    if rows:
-        screen.print_table(["IMAGE", "STORAGE", "RESULT", "READ"], rows)
-    else:
-        screen.warn("there are no images")
-    if damaged:
-        _follow_up(state_dir, damaged, quarantine=quarantine)
+        if rows:
+            screen.print_table(["IMAGE", "STORAGE", "RESULT", "READ"], rows)
+        else:
+            screen.warn("there are no images")
+        if damaged:
+            _follow_up(view, damaged, quarantine=quarantine)
+    if away and place.state_dir is None:
+        screen.warn("run this where the storage is mounted, or let the operator read it: spec.scrubInterval")
     return max(codes, default=exits.OK)
 
 
-def _follow_up(state_dir: Path, damaged: Sequence[Key], *, quarantine: bool) -> None:
+def _follow_up(view: View, damaged: Sequence[Key], *, quarantine: bool) -> None:
     """Ask for what went out of service to be fetched again, and say who does it; or say how to have that done."""
     if not quarantine:
         screen.warn(
             "damaged copies were left as they are: with --quarantine they go out of service and are fetched again"
         )
         return
-    with State.open(state_dir, SystemClock()) as writable:
-        writable.ask_all(damaged, Verb.RECONCILE)
-    process = instance_lock.holder(state_dir)
-    taker = f"the instance that runs (process {process}) fetches" if process else "the next apply or run fetches"
-    names = ", ".join(key.shown for key in damaged)
-    screen.warn(f"{taker} again what is damaged of {names}")
+    screen.warn("what is damaged is fetched again:")
+    for line in view.ask(damaged, Verb.RECONCILE):
+        screen.warn(line)
 
 
-def _image(state: State, key: Key) -> Image:
-    found = state.image(key)
-    if found is None:
-        raise not_found(key.kind, key.name, key.namespace)
-    return found
+def _image(view: View, namespace: str, name: str) -> Image:
+    found = view.images(namespace, name)
+    if not found:
+        raise not_found(Kind.IMAGE, name, namespace)
+    return found[0]
 
 
 def _told(verdict: Verdict) -> str:

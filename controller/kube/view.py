@@ -5,13 +5,15 @@ from typing import Any, cast
 
 from controller import errors
 from controller.kube import objects
+from controller.kube.cache import Cache
 from controller.kube.client import Client, Forbidden, Gone, Rejected
 from controller.kube.objects import AnyResource
+from controller.kube.status_store import KubeResources
 from controller.model.fields import format_time
 from controller.model.ownership import applied_fields, keeper
 from controller.model.resource import GROUP, REQUESTED_AT, BackupStorage, Image, Key, Kind
 from controller.model.stored import Stored, Verb, not_found
-from controller.ports import Clock
+from controller.ports import Clock, Resources
 
 PAGE = 500
 TRIES = 3
@@ -45,6 +47,13 @@ class ClusterView:
     def storages(self) -> list[BackupStorage]:
         """Return all BackupStorages, by name. Warns of those that this version cannot read."""
         return [cast(BackupStorage, resource) for resource in self._readable(Kind.BACKUP_STORAGE, None, None)]
+
+    def storages_only(self) -> Resources:
+        """Return the BackupStorages as an engine takes them, as they are now; of Images it knows none."""
+        cache = Cache()
+        for document in self._documents(Kind.BACKUP_STORAGE, None, None):
+            cache.accept(objects.parse(Kind.BACKUP_STORAGE, document))
+        return KubeResources(self._client, cache)
 
     def elsewhere(self, kind: Kind) -> int:
         """Return 0: a count over all namespaces costs a right that who may read one need not have."""

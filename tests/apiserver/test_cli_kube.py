@@ -1,5 +1,6 @@
 """`goldmaster VERB --kube`: the command of a person with limited rights, against statuses of an operator that runs."""
 
+import hashlib
 import json
 import os
 import re
@@ -438,3 +439,41 @@ def test_a_plan_says_what_applying_would_lead_to_and_reads_only(
     table = viewer.runs("plan", tree)
     assert table.out.splitlines()[1].split()[:3] == ["planned/there", "changed:", "description,"]
     assert table.err.splitlines()[-1] == "1 to do, 0 as it should be"
+
+
+def test_verify_reads_what_this_machine_reaches_and_says_what_it_does_not(
+    kube: cluster.Cluster, operator: OperatorProcess, images: ImageServer, kube_namespace: str, tmp_path: Path
+) -> None:
+    """The operator's root is mounted here; with another mount namespace of the path it would not be."""
+    admin = Person(person.kubeconfig(kube, tmp_path, _pair(kube), kube_namespace), kube_namespace)
+    content = make.raw(seed=32)
+    apply(kube, kube_namespace, operating.image("hashed", images.add("/hashed.raw", content)))
+    wait_for(kube, operator, "hashed", kube_namespace)
+    digest = hashlib.sha256(content).hexdigest()
+    said = admin.runs("verify", "hashed")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines()[1].split()[:4] == [f"{kube_namespace}/hashed", "main", "right:", f"sha256:{digest}"]
+    stored = operator.root / "main" / "objects" / "sha256" / digest[:2] / digest
+    stored.chmod(0o600)
+    with stored.open("r+b") as file:
+        file.seek(600)
+        file.write(b"flipped")
+    said = admin.runs("verify", "hashed", "--quarantine")
+    assert (said.code, "damaged: expected" in said.out) == (6, True)
+    assert "goldmaster.dev/requestedAt is" in said.err
+    operator.until(lambda: images.asked("/hashed.raw") == 2)
+    wait_for(kube, operator, "hashed", kube_namespace)
+    operator.until(lambda: admin.runs("verify", "hashed").code == 0)
+    moved = operator.root.rename(operator.root.with_name("not-mounted-here"))
+    try:
+        said = admin.runs("verify", "hashed")
+    finally:
+        moved.rename(operator.root)
+    assert said.code == 6
+    assert f"{operator.root / 'main'}" in said.out
+    assert "run this where the storage is mounted, or let the operator read it: spec.scrubInterval" in said.err
+    assert admin.runs("verify", "none").code == 8
+
+
+def _pair(kube: cluster.Cluster) -> dict[str, Any]:
+    return {"client-certificate": str(kube.admin_pair.certificate), "client-key": str(kube.admin_pair.key)}

@@ -192,7 +192,7 @@ def test_verify_finds_damage_and_quarantine_has_it_mended(shell: Shell) -> None:
     assert not list(shell.state.glob("storage/quarantine/*"))
     assert shell("verify", "a", "--quarantine") == 6
     assert "quarantined" in shell.out
-    assert "the next apply or run fetches again what is damaged of default/a" in shell.err
+    assert "fetched again:\ndefault/a: reconcile requested; the next apply or run takes it up" in shell.err
     assert shell("describe", "image", "a") == 0
     assert "not taken up yet" in shell.out
     assert shell.apply() == 0
