@@ -13,7 +13,8 @@ from tests.apiserver.operating import OperatorProcess
 from tests.fakes import images as make
 
 pytestmark = pytest.mark.needs_kube
-MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "manifests"
 GROUP = "/apis/goldmaster.dev/v1alpha1"
 MIB = 1024 * 1024
 
@@ -96,6 +97,28 @@ def test_removing_the_controller_removes_no_image_and_a_new_one_fetches_nothing(
     becomes_ready(later[0], "new")
     assert [image(fragile, f"kept-{number}") for number in range(3)] == before, "0 writes"
     assert [path for path, _ in images.requests[asked:]] == ["/new.raw"], "0 downloads"
+
+
+def test_uninstalling_as_the_papers_say_leaves_nothing_stuck(
+    fragile: cluster.Cluster, first: OperatorProcess, images: ImageServer
+) -> None:
+    """Images, storages, controller, CRDs, in this order; the bytes go by the deletion policy of each."""
+    paper = (MANIFESTS / "README.md").read_text().split("## Uninstall")[1].split("```sh\n")[2].split("```")[0]
+    commands = [line.removeprefix("kubectl ").split() for line in paper.strip().splitlines()]
+    fragile.kubectl("apply", "--server-side", "-k", str(MANIFESTS))
+    claim = ["pvc", "goldmaster-images", "-n", operating.NAMESPACE]
+    fragile.kubectl("patch", *claim, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    for name, policy in (("gone", "Direct"), ("trashed", "Delay")):
+        put(first, name, images.add(f"/{name}.raw", make.raw(seed=len(name))), deletionPolicy=policy)
+        becomes_ready(first, name)
+    for command in commands:
+        if command[-1].startswith("manifests/"):  # the Pod goes with its Deployment
+            first.stop()
+        fragile.kubectl(*[str(ROOT / word) if "/" in word else word for word in command], "--timeout=40s")
+    assert "goldmaster" not in fragile.kubectl("get", "crds,clusterroles,clusterrolebindings", "-o", "name").stdout
+    assert "NotFound" in fragile.kubectl("get", "namespace", operating.NAMESPACE, check=False).stderr
+    kept = [path for path in (first.root / "main" / "objects").rglob("*") if path.is_file() and path.suffix != ".json"]
+    assert len(kept) == 1, "the trashed one"
 
 
 def test_objects_restored_with_their_status_find_their_bytes(

@@ -113,11 +113,13 @@ def test_apply_sees_no_drift_after_ready(
     assert images.asked(path) == 1
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["image/one", "image/two", "backupstorage/doomed"], 3)))
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "between", "last"])
 def test_a_storage_and_its_images_go_together_in_any_order(
-    kube: cluster.Cluster, namespace: str, operator: OperatorProcess, images: ImageServer, order: tuple[str, ...]
+    kube: cluster.Cluster, namespace: str, operator: OperatorProcess, images: ImageServer, place: int
 ) -> None:
     """As Flux and Argo CD prune: each deletion is sent without waiting for the one before."""
+    order = ["image/one", "image/two"]
+    order.insert(place, "backupstorage/doomed")
     root = operator.root / f"doomed-{namespace}"
     apply(kube, namespace, operating.storage("doomed", root))
     for name, seed in (("one", 24), ("two", 25)):

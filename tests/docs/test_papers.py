@@ -95,3 +95,9 @@ def normal(name: str) -> str:
 def test_papers_name_no_path_of_a_machine() -> None:
     """A reader's machine has another home directory than ours."""
     assert not [str(paper) for paper in PAPERS if re.search(r"(?<!\w)/(root|home/\w+|work|Users)/", paper.read_text())]
+
+
+def test_the_version_of_kubernetes_that_is_named_is_the_one_that_is_tested() -> None:
+    tested = re.findall(r"k8s\.io/kubernetes (v\S+)", (ROOT / "tests" / "apiserver" / "go.mod").read_text())
+    named = re.findall(r"kube-apiserver (v[\d.]+\d)", (ROOT / "manifests" / "README.md").read_text())
+    assert set(named) == set(tested)
