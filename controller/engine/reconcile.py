@@ -152,6 +152,7 @@ class ImageReconciler:
             self._predecessors.forget()
         if plan.status != image.status:
             before, image = image, self._resources.write_image_status(image, plan.status)
+            self._holdings.saw(image)
             _say(before, image, plan)
         for effect in plan.after:
             execute(effect, image, uuid, self._storages, self._transfers, self._resources)

@@ -424,3 +424,13 @@ def test_another_default_is_news_to_images_that_wait_for_one(bench: Bench) -> No
 def spec_of(bench: Bench, key: Key) -> dict[str, object]:
     assert bench.resources.storage(key) is not None
     return {"type": "ImageStore", "imageStore": {"path": f"/{key.name}"}, "reservedCapacity": "0"}
+
+
+def test_what_an_image_has_is_known_as_soon_as_its_status_says_it(bench: Bench) -> None:
+    """Not only after its next look, which is a resync away."""
+    bench.converge()
+    content = bench.image().status.current
+    assert content is not None
+    shared = bench.engine.holdings.of_namespace("default", content.content.source_digests[0])
+    assert shared is not None
+    assert shared.by == "Image default/img"
