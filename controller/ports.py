@@ -65,6 +65,8 @@ class FetchRequest:
     timeouts: Timeouts
     resume_from: int = 0
     validator: Validator | None = None
+    peek: bool = False
+    """Only what the source says of itself is wanted: it is asked for one byte, and may answer with all of them."""
     whole_bytes: int | None = None
     """Resume without `validator`: the rest of any version of this length will do, as a digest proves the whole."""
     max_bytes: int | None = None

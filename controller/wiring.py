@@ -27,6 +27,7 @@ from controller.adapters.sources.router import SourceRouter
 from controller.engine.engine import Engine, OnChange
 from controller.engine.figures import Figures
 from controller.engine.holdings import Holdings
+from controller.engine.lanes import CONCURRENT_LOOKS, Lanes
 from controller.engine.storages import Storages
 from controller.engine.transfers import EmbeddedTransfers
 from controller.gitops import crds
@@ -66,23 +67,27 @@ class Built:
         figures: Figures | None = None,
     ) -> None:
         self.progress = Progress()
-        self._transfers: EmbeddedTransfers | None = None
+        self._transfers: Lanes | None = None
         factory = storages(clock)
         source = sources(settings.source, clock, forbidden)
 
-        def transfers(on_change: OnChange, holdings: Holdings) -> EmbeddedTransfers:
-            self._transfers = EmbeddedTransfers(
-                source,
-                factory,
-                clock,
-                on_change,
-                concurrency=settings.transfer.concurrency,
-                per_origin=settings.source.politeness.connections_per_origin,
-                secrets=secrets,
-                verifier=OpenPgp(clock),
-                figures=figures,
-                holdings=holdings,
-            )
+        def transfers(on_change: OnChange, holdings: Holdings) -> Lanes:
+            def pool(concurrency: int, counted: Figures | None, known: Holdings | None) -> EmbeddedTransfers:
+                return EmbeddedTransfers(
+                    source,
+                    factory,
+                    clock,
+                    on_change,
+                    concurrency=concurrency,
+                    per_origin=settings.source.politeness.connections_per_origin,
+                    secrets=secrets,
+                    verifier=OpenPgp(clock),
+                    figures=counted,
+                    holdings=known,
+                )
+
+            looks = pool(CONCURRENT_LOOKS, None, None)
+            self._transfers = Lanes(pool(settings.transfer.concurrency, figures, holdings), looks)
             return self._transfers
 
         self.engine = Engine(

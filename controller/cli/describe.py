@@ -206,11 +206,11 @@ def _image_status(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
             yield _short(f"source {name}", value)
         yield _short("imported", f"{_when(current['importedAt'], now)} from {current['url']}")
         yield _short("proven by", current["proof"])
-    yield from _source(status.get("source", {}))
+    yield from _source(status.get("source", {}), now)
     yield from _under_way(status, now)
 
 
-def _source(source: Mapping[str, Any]) -> Iterator[str]:
+def _source(source: Mapping[str, Any], now: datetime) -> Iterator[str]:
     for label, name in (
         ("served by", "servedBy"),
         ("mirror", "mirror"),
@@ -224,6 +224,23 @@ def _source(source: Mapping[str, Any]) -> Iterator[str]:
     if "fetchedBytes" in source:
         of = f" of {quantity.format_bytes(source['length'])}" if "length" in source else ""
         yield _short("fetched", quantity.format_bytes(source["fetchedBytes"]) + of)
+    if "checkedAt" in source:
+        yield _short("looked at", _when(source["checkedAt"], now))
+    if "checkError" in source:
+        yield _short("look failed", source["checkError"])
+    if "seen" in source:
+        yield _short("source has now", ", ".join(_version(source["seen"])))
+
+
+def _version(seen: Mapping[str, Any]) -> Iterator[str]:
+    if "etag" in seen:
+        yield f"ETag {seen['etag']}"
+    if "lastModified" in seen:
+        yield f"Last-Modified {seen['lastModified']}"
+    if "length" in seen:
+        yield f"{seen['length']} bytes"
+    if "digest" in seen:
+        yield str(seen["digest"])
 
 
 def _scrub(scrub: Mapping[str, Any], now: datetime) -> Iterator[str]:

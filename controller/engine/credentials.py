@@ -41,14 +41,16 @@ def for_url(told: Credentials | None, request: TransferRequest, url: SourceUrl) 
 
 def scrubbed(outcome: Placed | Broken, told: Credentials | None, url: SourceUrl) -> Placed | Broken:
     """Return it without a value of the Secret, or the query of the url, which a server may have repeated."""
-    scrub = told.scrub if told is not None else str
     if isinstance(outcome, Broken):
-        return replace(outcome, failure=replace(outcome.failure, message=scrub(outcome.failure.message)))
-    return replace(
-        outcome,
-        served_by=scrub(outcome.served_by),
-        validator=without_secrets(outcome.validator, told, url),
-    )
+        return scrubbed_failure(outcome, told)
+    served_by = outcome.served_by if told is None else told.scrub(outcome.served_by)
+    return replace(outcome, served_by=served_by, validator=without_secrets(outcome.validator, told, url))
+
+
+def scrubbed_failure(outcome: Broken, told: Credentials | None) -> Broken:
+    """Return it without a value of the Secret."""
+    message = outcome.failure.message if told is None else told.scrub(outcome.failure.message)
+    return replace(outcome, failure=replace(outcome.failure, message=message))
 
 
 def without_secrets(validator: Validator, told: Credentials | None, url: SourceUrl) -> Validator:

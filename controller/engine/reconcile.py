@@ -45,6 +45,8 @@ class Outcome:
     unanswered: tuple[str, ...] = ()
     image: Image | None = None
     gone: bool = False
+    looking: bool = False
+    """Whether its source is being looked at."""
 
 
 class ImageReconciler:
@@ -124,7 +126,8 @@ class ImageReconciler:
                 image = self._carry_out(image, plan)
                 self._count(image, observed, plan)
                 if not plan.again:
-                    return Outcome(plan.requeue, unanswered, image, gone=LetGo() in plan.after)
+                    gone = LetGo() in plan.after
+                    return Outcome(plan.requeue, unanswered, image, gone=gone, looking=plan.looking)
         except errors.Conflict:
             return Outcome(CONFLICT_SOON, unanswered)
         except (errors.TransientError, errors.StorageDamaged) as exc:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from controller.engine import one_pass
+from controller.engine import look, one_pass
 from controller.engine.berths import StorageOpener
 from controller.engine.fair_queue import FairQueue
 from controller.engine.figures import Figures, Meter, Origin, Saving
@@ -15,7 +15,7 @@ from controller.engine.flights import Flights, StandBack, flights_of
 from controller.engine.holdings import Holdings
 from controller.engine.limits import PassLimits
 from controller.engine.proving import AmongOthers
-from controller.model.transfer import Broken, Failure, Placed, Queued, Running, TransferRequest, TransferState
+from controller.model.transfer import Broken, Failure, Looked, Placed, Queued, Running, TransferRequest, TransferState
 from controller.ports import Clock, Secrets, SignatureVerifier, Source
 from controller.reasons import Reason
 
@@ -34,7 +34,7 @@ class _Job:
 
     request: TransferRequest
     owners: set[str]
-    state: Running | Placed | Broken | None = None
+    state: Running | Placed | Broken | Looked | None = None
     waits_since: float = 0.0
     moved_at: float = 0.0
     """When it last got further."""
@@ -178,7 +178,7 @@ class EmbeddedTransfers:
     def _serve(self) -> None:
         while (job := self._take()) is not None:
             self._notify(job)
-            state = self._run(job)
+            state = self._look(job) if job.request.look else self._run(job)
             self._end(job, state)
             self._notify(job)
 
@@ -275,7 +275,21 @@ class EmbeddedTransfers:
             tell("transfer.broken", key=key, url=url, reason=reason, message=message, seconds=seconds)
         return state
 
-    def _end(self, job: _Job, state: Placed | Broken | None) -> None:
+    def _look(self, job: _Job) -> Looked | Broken:
+        request, url = job.request, job.request.url.redacted
+        try:
+            state = look.run(request, self._source, self._clock, job.stop, self._secrets, self._verifier)
+        except Exception as error:  # the edge, as for a transfer
+            log.exception("look.crashed", key=request.key, url=url)
+            failure = Failure(Reason.INTERNAL_ERROR, f"internal error: {type(error).__name__}", terminal=False)
+            return Broken(failure, advanced=False)
+        if isinstance(state, Broken) and not job.stop.is_set():
+            reason = state.failure.reason
+            tell = log.debug if reason is Reason.QUEUED else log.warning
+            tell("look.failed", key=request.key, url=url, reason=reason, message=state.failure.message)
+        return state
+
+    def _end(self, job: _Job, state: Placed | Broken | Looked | None) -> None:
         key = job.request.key
         with self._lock:
             del self._running[key]

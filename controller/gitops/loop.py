@@ -73,7 +73,7 @@ class Progress:
     def saw(self, key: Key, outcome: Outcome) -> None:
         """Take note of a pass."""
         with self._changed:
-            if outcome.gone or (outcome.image is not None and settled(outcome.image)):
+            if outcome.gone or (outcome.image is not None and settled(outcome.image) and not outcome.looking):
                 self._pending.discard(key)
             elif outcome.image is not None:
                 self._pending.add(key)

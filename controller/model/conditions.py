@@ -9,13 +9,14 @@ from controller.reasons import Reason
 
 
 class ConditionType(StrEnum):
-    """`Reconciling` and `Stalled` are present only while true; the others always say True or False."""
+    """`Reconciling`, `Stalled` and `UpstreamChanged` are present only while true; the others say True or False."""
 
     AVAILABLE = "Available"
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     VERIFIED = "Verified"
+    UPSTREAM_CHANGED = "UpstreamChanged"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from controller.model.conditions import Condition
 from controller.model.digest import Digest
-from controller.model.origin import Origin
+from controller.model.origin import Origin, Watch
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 
@@ -89,6 +89,14 @@ class DeletionPolicy(StrEnum):
     NEVER = "Never"
 
 
+class UpdatePolicy(StrEnum):
+    """What a source that changed does to an image whose spec did not."""
+
+    NOTIFY = "Notify"
+    IMPORT = "Import"
+    IGNORE = "Ignore"
+
+
 class RefStatus(StrEnum):
     """Where one copy stands."""
 
@@ -156,6 +164,9 @@ class ImageSpec:
     checksum_from: ChecksumFrom | None = None
     secret_ref: str | None = None
     mirrors: tuple[SourceUrl, ...] = ()
+    interval: timedelta | None = None
+    """How often the source is looked at again; None: never."""
+    update_policy: UpdatePolicy = UpdatePolicy.NOTIFY
     backup_storages: tuple[str, ...] = ()
     suspend: bool = False
     retry: RetryPolicy = RetryPolicy()
@@ -261,5 +272,6 @@ class ImageStatus:
     last_op_date: datetime | None = None
     verified_at: datetime | None = None
     """Since when every copy of `current` is proven, be it by its import."""
+    watch: Watch = field(default_factory=Watch)
     paravirtualized: bool | None = None
     conditions: tuple[Condition, ...] = field(default=())

@@ -41,8 +41,9 @@ from controller.model.image import (
     SignedBy,
     State,
     Timeouts,
+    UpdatePolicy,
 )
-from controller.model.origin_document import origin_to_dict, read_origin
+from controller.model.origin_document import origin_to_dict, read_origin, read_watch, watch_to_dict
 from controller.model.resource import API_VERSION, Key, Kind
 from controller.model.schema import Document
 from controller.model.scrub_document import scrub_from_fields, scrub_to_dict
@@ -112,6 +113,8 @@ def parse_image_spec(value: object) -> ImageSpec:
         state=fields.choice("state", State) or State.ENABLED,
         uuid=fields.text("uuid"),
         mirrors=fields.parsed_all("mirrors", SourceUrl.parse),
+        interval=fields.parsed("interval", quantity.parse_duration),
+        update_policy=fields.choice("updatePolicy", UpdatePolicy) or UpdatePolicy.NOTIFY,
         checksum=fields.parsed("checksum", Digest.parse),
         checksum_from=_checksum_from(fields.child("checksumFrom")),
         secret_ref=_secret_ref(fields.child("secretRef")),
@@ -240,7 +243,7 @@ def image_status_to_dict(status: ImageStatus) -> dict[str, Any]:
         attempts=status.attempts or None,
         nextRetryAt=_time(status.next_retry_at),
         lastHandledReconcileAt=status.last_handled_reconcile_at,
-        source=None if current is None else current.get("source"),
+        source={**((current or {}).get("source") or {}), **watch_to_dict(status.watch)} or None,
         verifiedAt=_time(status.verified_at),
         createDate=_time(status.create_date),
         lastOpDate=_time(status.last_op_date),
@@ -251,12 +254,12 @@ def image_status_to_dict(status: ImageStatus) -> dict[str, Any]:
 def image_status_from_dict(value: object) -> ImageStatus:
     """Read a status that `image_status_to_dict` wrote. Raises InvalidSpec, which names the field."""
     fields = Fields(value, ("status",))
-    current = fields.child("current")
+    current, source = fields.child("current"), fields.child("source")
     return ImageStatus(
         uuid=fields.text("uuid"),
         phase=fields.choice("phase", Phase) or Phase.PENDING,
         observed_generation=fields.integer("observedGeneration") or 0,
-        current=None if current is None else _served_revision(current, fields.child("source")),
+        current=None if current is None else _served_revision(current, source),
         observed_revision=fields.text("observedRevision"),
         history=tuple(_revision(revision) for revision in fields.children("history")),
         refs=tuple(_ref(ref) for ref in fields.children("backupStorageRefs")),
@@ -268,6 +271,7 @@ def image_status_from_dict(value: object) -> ImageStatus:
         verified_at=fields.time("verifiedAt"),
         create_date=fields.time("createDate"),
         last_op_date=fields.time("lastOpDate"),
+        watch=read_watch(source),
         paravirtualized=fields.boolean("paravirtualized"),
         conditions=_conditions(fields),
     )

@@ -1,7 +1,9 @@
 """Where the bytes of a revision came from, and what their source called that version."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
+from controller.model.digest import Digest
 from controller.reasons import Reason
 
 
@@ -35,7 +37,7 @@ class Origin:
     """What a source said of the version that a revision was imported from."""
 
     served_by: str
-    """Who served the bytes in the end, after redirects; redacted."""
+    """Who served the bytes in the end, after redirects; redacted. Empty: not known."""
     validator: Validator = Validator()
     length: int | None = None
     """Bytes as downloaded; None: not known."""
@@ -46,3 +48,23 @@ class Origin:
     """How many of them were fetched, for this image and those that share its transfer: less than `length` where a
     download was gone on with, 0 where the
     bytes were here. None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a source says of itself now, without a download: how it calls its version, or what its list names."""
+
+    validator: Validator = Validator()
+    length: int | None = None
+    digest: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """The last look at the source of what is served."""
+
+    checked_at: datetime | None = None
+    error: str = ""
+    """Why it told nothing; empty: it did."""
+    seen: Sighting | None = None
+    """What the source has now; None: what was imported, as far as can be told."""

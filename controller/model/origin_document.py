@@ -2,36 +2,74 @@
 
 from typing import Any
 
-from controller.model.fields import Fields
-from controller.model.origin import Origin, Skipped, Validator
+from controller.model.digest import Digest
+from controller.model.fields import Fields, format_time
+from controller.model.origin import Origin, Sighting, Skipped, Validator, Watch
 from controller.reasons import Reason
 
 
 def origin_to_dict(origin: Origin) -> dict[str, Any]:
     """Write an origin as the CRD has it; what is absent is left out."""
-    written = {
-        "servedBy": origin.served_by,
-        "etag": origin.validator.etag,
-        "lastModified": origin.validator.last_modified,
-        "length": origin.length,
-        "mirror": origin.mirror,
-        "skipped": [{"url": one.url, "reason": one.reason.value, "message": one.message} for one in origin.skipped]
+    return _present(
+        servedBy=origin.served_by or None,
+        etag=origin.validator.etag,
+        lastModified=origin.validator.last_modified,
+        length=origin.length,
+        mirror=origin.mirror,
+        skipped=[{"url": one.url, "reason": one.reason.value, "message": one.message} for one in origin.skipped]
         or None,
-        "fetchedBytes": origin.fetched_bytes,
-    }
-    return {name: value for name, value in written.items() if value is not None}
+        fetchedBytes=origin.fetched_bytes,
+    )
 
 
 def read_origin(fields: Fields | None) -> Origin | None:
     """Read an origin that `origin_to_dict` wrote; None where there is none. Raises InvalidSpec."""
-    served_by = None if fields is None else fields.text("servedBy")
-    if fields is None or served_by is None:
+    if fields is None:
         return None
-    validator = Validator(fields.text("etag"), fields.text("lastModified"))
-    skipped = tuple(_skipped(one) for one in fields.children("skipped"))
-    return Origin(
-        served_by, validator, fields.integer("length"), fields.text("mirror"), skipped, fields.integer("fetchedBytes")
+    origin = Origin(
+        served_by=fields.text("servedBy") or "",
+        validator=Validator(fields.text("etag"), fields.text("lastModified")),
+        length=fields.integer("length"),
+        mirror=fields.text("mirror"),
+        skipped=tuple(_skipped(one) for one in fields.children("skipped")),
+        fetched_bytes=fields.integer("fetchedBytes"),
     )
+    return None if origin == Origin("") else origin
+
+
+def watch_to_dict(watch: Watch) -> dict[str, Any]:
+    """Write a watch, as it stands beside the origin; what is absent is left out."""
+    seen = None
+    if watch.seen is not None:
+        seen = _present(
+            etag=watch.seen.validator.etag,
+            lastModified=watch.seen.validator.last_modified,
+            length=watch.seen.length,
+            digest=None if watch.seen.digest is None else str(watch.seen.digest),
+        )
+    checked_at = None if watch.checked_at is None else format_time(watch.checked_at)
+    return _present(checkedAt=checked_at, checkError=watch.error or None, seen=seen)
+
+
+def read_watch(fields: Fields | None) -> Watch:
+    """Read a watch that `watch_to_dict` wrote. Raises InvalidSpec."""
+    if fields is None:
+        return Watch()
+    seen = fields.child("seen")
+    return Watch(
+        checked_at=fields.time("checkedAt"),
+        error=fields.text("checkError") or "",
+        seen=None if seen is None else _sighting(seen),
+    )
+
+
+def _sighting(fields: Fields) -> Sighting:
+    validator = Validator(fields.text("etag"), fields.text("lastModified"))
+    return Sighting(validator, fields.integer("length"), fields.parsed("digest", Digest.parse))
+
+
+def _present(**fields: object) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _skipped(fields: Fields) -> Skipped:

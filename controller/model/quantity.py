@@ -44,7 +44,7 @@ def format_bytes(size_bytes: int) -> str:
         if size_bytes >= unit:
             return (
                 f"{size_bytes / unit:.3g}{suffix}"
-                if size_bytes < 1000 * unit
+                if 2 * size_bytes < 1999 * unit  # 999.5 would be written 1e+03
                 else f"{round(size_bytes / unit)}{suffix}"
             )
     return str(size_bytes)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from controller.model.backup_storage import BackupStorageSpec
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Content, Format, Timeouts
-from controller.model.origin import Origin, Skipped
+from controller.model.origin import Origin, Sighting, Skipped
 from controller.model.origin import Validator as Validator  # noqa: PLC0414  part of the plain data of a transfer
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
@@ -117,6 +117,9 @@ class TransferRequest:
     """Name of a Secret of the namespace. Its values are never part of a request."""
     mirrors: tuple[SourceUrl, ...] = ()
     """Asked in turn where `url` does not give the bytes that a digest pins."""
+    look: bool = False
+    """Only ask what the source has now, and end Looked: `url`, the mirror if there is one, or the list if there is one.
+    There are no targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +188,11 @@ class Broken:
     advanced: bool
 
 
-TransferState = Queued | Running | Placed | Broken
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The source was asked what it has, and no byte of it was read."""
+
+    sighting: Sighting
+
+
+TransferState = Queued | Running | Placed | Broken | Looked

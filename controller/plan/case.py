@@ -290,8 +290,9 @@ class Case:
         return replace(self.ending(finding, effects=effects, requeue=SOON), again=again)
 
     def release_all(self, *, but: frozenset[str] = frozenset()) -> tuple[Effect, ...]:
-        """Let go of every transfer of this image, save those named."""
-        return tuple(ReleaseTransfer(key) for key in sorted(self.observed.owned - but))
+        """Let go of every transfer of this image, save those named; looks at the source are no part of it."""
+        owned = sorted(key for key in self.observed.owned - but if not key.startswith(source.LOOK))
+        return tuple(ReleaseTransfer(key) for key in owned)
 
     @property
     def resync(self) -> timedelta:

@@ -76,3 +76,5 @@ class Plan:
     after: tuple[Effect, ...] = ()
     again: bool = False
     requeue: timedelta | None = None
+    looking: bool = False
+    """Whether the source is being looked at."""

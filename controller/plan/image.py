@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from controller.model.resource import Image
 from controller.model.transfer import Broken, Placed, Queued, Running
-from controller.plan import deletion, settle, source
+from controller.plan import deletion, settle, source, upstream
 from controller.plan.case import Case
 from controller.plan.effects import Plan, ReleaseTransfer, Restore
 from controller.plan.observed import Limits, Observed
@@ -35,10 +35,24 @@ def plan_image(image: Image, observed: Observed, now: datetime, limits: Limits) 
     waiting = [storage.name for storage in case.choice.targets if storage.connected is None]
     if waiting:
         return Plan(image.status, f"waits for the first probe of {', '.join(waiting)}", requeue=PROBE_SOON)
+    noted = upstream.note(case)
+    return noted if noted is not None else upstream.watch(case, _decide(case))
+
+
+def _decide(case: Case) -> Plan:
+    """Settle the content that satisfies the spec, or fetch it."""
     known = settle.known_revision(case)
     if known is None:
         return _import(case)
-    ruled_out = source.contradiction(image.spec, known.content, case.max_size_bytes)
+    if upstream.pending(case):
+        newer = upstream.newer(case)
+        if newer is None:
+            return _import(case)
+        caught_up = upstream.caught_up(case, newer)
+        if caught_up is not None:
+            return caught_up
+        known = newer
+    ruled_out = source.contradiction(case.image.spec, known.content, case.max_size_bytes)
     if ruled_out is not None:
         return case.stalled(*ruled_out)
     return settle.settle(case, known)

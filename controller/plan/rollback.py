@@ -5,7 +5,7 @@ from typing import Any
 
 from controller import errors
 from controller.model.digest import Algorithm, Digest
-from controller.model.image import Content, Format, ImageSpec, MediaType, Revision
+from controller.model.image import Content, Format, ImageSpec, MediaType, Revision, UpdatePolicy
 from controller.model.resource import API_VERSION, Image, Kind
 from controller.model.transfer import StoredRef, TrashRecord
 from controller.plan import source
@@ -45,6 +45,8 @@ def change(spec: ImageSpec, revision: Revision) -> Fields:
     pinned = pin(content)
     if spec.checksum != pinned:
         fields["checksum"] = str(pinned)
+    if spec.update_policy is UpdatePolicy.IMPORT:
+        fields["updatePolicy"] = UpdatePolicy.NOTIFY.value  # what follows its source cannot be held at one version
     if spec.format not in {None, content.format}:
         fields["format"] = content.format.value
     if (spec.media_type is MediaType.ISO) != (content.format is Format.ISO):

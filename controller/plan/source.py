@@ -9,6 +9,8 @@ from controller.model.resource import BackupStorage, Image, Key
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 
+LOOK = "look-"
+"""How the key of a look at a source begins, a transfer without targets."""
 OTHER_BYTES = (Reason.CHECKSUM_MISMATCH, Reason.SOURCE_CHANGED, Reason.FORMAT_REJECTED, Reason.TOO_LARGE)
 """A source has something, but not the image."""
 

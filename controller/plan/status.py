@@ -8,7 +8,7 @@ from controller.model import conditions
 from controller.model.conditions import Condition, ConditionType
 from controller.model.image import ImageStatus, Phase, Progress, Ref, RefStatus, Revision
 from controller.model.resource import Image
-from controller.plan import verified
+from controller.plan import sighting, verified
 from controller.plan.observed import StorageView
 from controller.reasons import Reason
 
@@ -51,6 +51,7 @@ def build(
     `last_op_date` moves only where something but progress changed.
     """
     old = image.status
+    watch = sighting.kept(image, current)
     status = ImageStatus(
         uuid=uuid,
         phase=_phase(finding, available=available),
@@ -67,10 +68,14 @@ def build(
         create_date=old.create_date or image.meta.created,
         last_op_date=old.last_op_date,
         verified_at=verified_at,
+        watch=watch,
         paravirtualized=image.spec.paravirtualized,
         conditions=conditions.merge(
             old.conditions,
-            _conditions(image, finding, current=current, available=available, verified_at=verified_at, now=now),
+            (
+                *_conditions(image, finding, current=current, available=available, verified_at=verified_at, now=now),
+                *sighting.condition(image, current, watch, now),
+            ),
         ),
     )
     if old.last_op_date is None or _without_progress(status) != _without_progress(old):

@@ -146,6 +146,15 @@ def test_a_version_of_another_length_starts_over(origin: Origin) -> None:
         assert drain(body) == DATA
 
 
+def test_who_only_peeks_learns_the_same_of_the_version(origin: Origin) -> None:
+    origin.put(DATA)
+    whole, peeked = (origin.source.open(asking(origin.url, peek=peek), NEVER) for peek in (False, True))
+    assert (peeked.offset, peeked.total_bytes, peeked.validator) == (0, len(DATA), whole.validator)
+    assert peeked.served_by == whole.served_by
+    whole.close()
+    peeked.close()
+
+
 def test_a_changed_source_starts_over(origin: Origin) -> None:
     origin.put(DATA)
     first = origin.source.open(asking(origin.url), NEVER)

@@ -33,6 +33,7 @@ def asking(
     resume_from: int = 0,
     etag: str | None = None,
     whole_bytes: int | None = None,
+    peek: bool = False,
     max_bytes: int | None = None,
     stall_s: float = 10,
     connect_s: float = 10,
@@ -44,6 +45,7 @@ def asking(
         resume_from=resume_from,
         validator=None if etag is None else Validator(etag),
         whole_bytes=whole_bytes,
+        peek=peek,
         max_bytes=max_bytes,
     )
 

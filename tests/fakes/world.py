@@ -12,10 +12,12 @@ from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, S
 from controller.model.conditions import ConditionType
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content, DeletionPolicy, Format, ImageSpec, ImageStatus, State
+from controller.model.origin import Sighting
 from controller.model.resource import Image, Key, Kind, Meta, Resource
 from controller.model.transfer import (
     Broken,
     Failure,
+    Looked,
     Placed,
     Queued,
     Running,
@@ -95,6 +97,8 @@ class World:
     image: Image
     now: datetime = EPOCH
     sources: dict[str, Content] = field(default_factory=dict)
+    etags: dict[str, str] = field(default_factory=dict)
+    """What the source at a URL calls its version; by default always the same, so that its length must tell."""
     lists: dict[str, Digest] = field(default_factory=dict)
     """What the checksum list at a URL says of the image, whichever that is."""
     requests: dict[str, TransferRequest] = field(default_factory=dict)
@@ -178,7 +182,18 @@ class World:
             if isinstance(self.states.get(key), Queued | Running):
                 self.states[key] = Broken(failure, advanced) if failure else self._deliver(request)
 
+    def _look(self, request: TransferRequest) -> TransferState:
+        if request.checksum_from is not None:
+            digest = self.lists.get(request.checksum_from.url.text)
+            if digest is None:
+                return Broken(Failure(Reason.SOURCE_NOT_FOUND, "no line for it", terminal=True), advanced=False)
+            return Looked(Sighting(digest=digest))
+        asked = (*request.mirrors, request.url)[0].text
+        return Looked(Sighting(Validator(self.etags.get(asked, '"v"')), self.sources[asked].size_bytes))
+
     def _deliver(self, request: TransferRequest) -> TransferState:
+        if request.look:
+            return self._look(request)
         found = request.expected_content if request.origin else self.sources[request.url.text]
         assert found is not None
         if request.origin is not None:
@@ -205,14 +220,14 @@ class World:
         for store in stored:
             store.objects[found.sha256] = found
         self.placed.add(found.sha256)
-        uuids = frozenset(store.uuid for store in stored)
-        return Placed(found, uuids, (), Validator('"v"'), "http://images.example", 1, 0, proof, found.size_bytes)
+        uuids, etag = frozenset(store.uuid for store in stored), self.etags.get(request.url.text, '"v"')
+        return Placed(found, uuids, (), Validator(etag), "http://images.example", 1, 0, proof, found.size_bytes)
 
     def _apply(self, effect: Effect) -> None:
         match effect:
             case StartTransfer(request):
                 if request.key not in self.states:
-                    assert request.targets, "a transfer without a target"
+                    assert bool(request.targets) is not request.look, "a transfer without a target"
                     into = {target.uuid for target in request.targets}
                     closed = [store.name for store in self.stores if store.uuid in into and not store.permitted]
                     assert not closed, "a transfer into a storage that is not for this namespace"

@@ -54,16 +54,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         data = served.files[self.path]
         etag = served.etags.get(self.path, f'"{self.path}-{served.version}"')
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(asked[1]) if asked and self.headers.get("If-Range", etag) == etag else 0
-        headers = {"Content-Length": str(len(data) - start)} | ({} if etag is None else {"ETag": etag})
-        if start:
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        self._answer(206 if start else 200, headers)
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        partly = asked is not None and self.headers.get("If-Range", etag) == etag
+        start, end = (int(asked[1]), int(asked[2] or len(data) - 1) + 1) if asked and partly else (0, len(data))
+        headers = {"Content-Length": str(end - start)} | ({} if etag is None else {"ETag": etag})
+        if partly:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
+        self._answer(206 if partly else 200, headers)
         try:
-            if not start:
+            if not partly:
                 served.on_body(self.path)
-            self._send(memoryview(data)[start:])
+            self._send(memoryview(data)[start:end])
         except OSError:
             self.close_connection = True
 

@@ -111,7 +111,7 @@ class HttpSource:
             return self._nothing_left(held, head, url, request)
         if head.status not in {200, 206}:
             raise self._refusal(head, url)
-        if head.status == 206 and not resuming:
+        if head.status == 206 and not (resuming or request.peek):
             raise errors.ProtocolError("the server answers 206 Partial Content although everything was asked for")
         framing = http_answer.framing(headers, head.http_version)
         http_answer.refuse_encoding(headers)
@@ -119,7 +119,9 @@ class HttpSource:
         offset, total = 0, framing.length
         if head.status == 206:
             span = ContentRange.parse(http_answer.single(headers, "Content-Range") or "")
-            if span is None or not _is_the_rest(span, framing.length, validator, request):
+            if request.peek:
+                span = _first_byte(span)
+            elif span is None or not _is_the_rest(span, framing.length, validator, request):
                 return None
             offset, total = span.first, span.total
         if request.max_bytes is not None and total is not None and total > request.max_bytes:
@@ -175,7 +177,9 @@ def _headers(url: SourceUrl, request: FetchRequest) -> dict[str, str]:
         "Accept-Encoding": "identity",
         "Connection": "close",
     }
-    if request.resume_from > 0:
+    if request.peek:
+        headers["Range"] = "bytes=0-0"
+    elif request.resume_from > 0:
         headers["Range"] = f"bytes={request.resume_from}-"
         if request.whole_bytes is None and request.validator is not None and request.validator.etag is not None:
             headers["If-Range"] = request.validator.etag
@@ -186,6 +190,13 @@ def _told(url: SourceUrl, request: FetchRequest) -> Credentials | None:
     """Return the credentials if this hop is the origin that was asked for, and one that they are for."""
     told = request.credentials
     return told if told is not None and url.origin == request.url.origin and told.allows(url) else None
+
+
+def _first_byte(span: ContentRange | None) -> ContentRange:
+    """Return the span of a 206 to somebody who peeks."""
+    if span is None or span.first != 0:
+        raise errors.ProtocolError("the server answers with another part than was asked for")
+    return span
 
 
 def _is_the_rest(span: ContentRange, length: int | None, validator: Validator, request: FetchRequest) -> bool:

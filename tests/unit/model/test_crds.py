@@ -11,7 +11,17 @@ import re2
 from controller.model import rules
 from controller.model.backup_storage import StorageStatus, StorageType
 from controller.model.conditions import ConditionType
-from controller.model.image import Architecture, BootMode, Format, MediaType, Phase, Platform, RefStatus, State
+from controller.model.image import (
+    Architecture,
+    BootMode,
+    Format,
+    MediaType,
+    Phase,
+    Platform,
+    RefStatus,
+    State,
+    UpdatePolicy,
+)
 from controller.model.manifest import parse_image_spec, parse_storage_spec
 from controller.model.resource import GROUP, VERSION, Kind
 from controller.reasons import Reason
@@ -127,6 +137,7 @@ def test_every_cel_rule_stands_again_in_python_with_the_same_message(kind: str) 
         ("Image", "spec.architecture", Architecture),
         ("Image", "spec.bootMode", BootMode),
         ("Image", "spec.state", State),
+        ("Image", "spec.updatePolicy", UpdatePolicy),
         ("Image", "status.phase", Phase),
         ("Image", "status.format", Format),
         ("Image", "status.current.format", Format),

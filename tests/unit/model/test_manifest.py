@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jsonschema
@@ -35,14 +35,16 @@ from controller.model.image import (
     SignedBy,
     State,
     Timeouts,
+    UpdatePolicy,
 )
-from controller.model.origin import Origin, Skipped, Validator
+from controller.model.origin import Origin, Sighting, Skipped, Validator, Watch
 from controller.model.schema import path_text, translate
 from controller.model.scrub import Scrub, ScrubState
 from controller.model.selector import LabelSelector, Requirement, SelectorOperator
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 from tests.unit.model.documents import image, openapi, storage
+from tests.unit.model.values import contents, counts, origins, sizes, times, watches, words
 
 UUID = "fccc12fee6a411d68c42763ded705630"
 SIGNATURE = {"url": "https://h.example/SHA256SUMS.gpg", "keyRef": {"name": "keys"}}
@@ -63,6 +65,8 @@ FULL_SPEC: dict[str, Any] = {
     "checksum": "md5:D41D8CD98F00B204E9800998ECF8427E",
     "checksumFrom": {"url": "https://h.example/SHA256SUMS", "entry": "b.qcow2", "signature": SIGNATURE},
     "secretRef": {"name": "mirror"},
+    "interval": "24h",
+    "updatePolicy": "Import",
     "mirrors": ["https://m.example/a.qcow2?x=1", "/srv/a.qcow2"],
     "backupStorages": ["a", "b"],
     "suspend": True,
@@ -97,6 +101,8 @@ def test_every_field_of_an_image_is_read() -> None:
             SignedBy(SourceUrl.parse("https://h.example/SHA256SUMS.gpg"), "keys"),
         ),
         secret_ref="mirror",
+        interval=timedelta(hours=24),
+        update_policy=UpdatePolicy.IMPORT,
         mirrors=(SourceUrl.parse("https://m.example/a.qcow2?x=1"), SourceUrl.parse("/srv/a.qcow2")),
         backup_storages=("a", "b"),
         suspend=True,
@@ -214,45 +220,6 @@ def test_a_storage_is_read() -> None:
 
 # --- statuses ---------------------------------------------------------------------------------------------------------
 
-times = st.datetimes(
-    datetime(1, 1, 2),  # noqa: DTZ001  hypothesis adds the zone itself
-    datetime(9999, 12, 30),  # noqa: DTZ001
-    timezones=st.just(UTC) | st.just(timezone(timedelta(hours=5, minutes=30))),
-)
-words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
-counts = st.integers(0, 2**31 - 1)
-sizes = st.integers(0, 2**63 - 1)
-
-
-def digests(algorithm: Algorithm) -> st.SearchStrategy[Digest]:
-    return st.text("0123456789abcdef", min_size=algorithm.hex_digits, max_size=algorithm.hex_digits).map(
-        lambda text: Digest(algorithm, text)
-    )
-
-
-others = st.sampled_from([Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA512]).flatmap(digests)
-source_digests = st.builds(lambda first, more: (first, *more), digests(Algorithm.SHA256), st.lists(others, max_size=1))
-contents = st.builds(
-    Content,
-    sha256=digests(Algorithm.SHA256),
-    md5=digests(Algorithm.MD5),
-    size_bytes=sizes,
-    virtual_size_bytes=sizes,
-    format=st.sampled_from(Format),
-    source_digests=source_digests,
-)
-skipped = st.builds(Skipped, url=words, reason=st.sampled_from(Reason), message=words)
-origins = st.builds(
-    Origin,
-    served_by=words,
-    validator=st.builds(Validator, etag=st.none() | words, last_modified=st.none() | words),
-    length=st.none() | sizes,
-    mirror=st.none() | words,
-    skipped=st.lists(st.builds(Skipped, url=words, reason=st.sampled_from(Reason), message=words), max_size=2).map(
-        tuple
-    ),
-    fetched_bytes=st.none() | sizes,
-)
 revisions = st.builds(
     Revision,
     content=contents,
@@ -302,6 +269,7 @@ image_statuses = st.builds(
     create_date=st.none() | times,
     last_op_date=st.none() | times,
     verified_at=st.none() | times,
+    watch=watches,
     paravirtualized=st.none() | st.booleans(),
     conditions=conditions,
 )
@@ -384,6 +352,7 @@ FULL_STATUS = ImageStatus(
     create_date=NOW,
     last_op_date=NOW,
     verified_at=NOW,
+    watch=Watch(NOW, "503", Sighting(ORIGIN.validator, 8, Digest(Algorithm.SHA1, "d" * 40))),
     paravirtualized=True,
     conditions=(READY,),
 )

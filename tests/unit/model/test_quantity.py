@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller import errors
@@ -58,6 +58,7 @@ def test_sizes_are_written_with_three_digits(size_bytes: int, text: str) -> None
     assert quantity.format_bytes(size_bytes) == text
 
 
+@example(1_048_051_712)  # 999.5 Mi
 @given(st.integers(0, quantity.MAX_BYTES))
 def test_a_written_size_is_within_half_a_percent(size_bytes: int) -> None:
     text = quantity.format_bytes(size_bytes)

@@ -32,7 +32,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_their_paths() -> None
 @pytest.mark.parametrize(
     ("spec", "path", "text"),
     [
-        ({"urll": "x"}, "spec.urll", "unknown field (did you mean url?); known: url, mirrors, displayName,"),
+        ({"urll": "x"}, "spec.urll", "unknown field (did you mean url?); known: url, mirrors, interval,"),
         ({"format": "qcow"}, "spec.format", "must be one of qcow2, raw, iso, vmdk; got 'qcow' (did you mean qcow2?)"),
         ({"format": 5}, "spec.format", "must be a string, got 5"),
         ({"system": "no"}, "spec.system", "must be true or false, got 'no'"),

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from controller.model import conditions
 from controller.model.conditions import ConditionType
-from controller.model.image import ChecksumFrom, DeletionPolicy, ImageSpec, Phase, State
+from controller.model.image import ChecksumFrom, DeletionPolicy, ImageSpec, Phase, State, UpdatePolicy
 from controller.model.transfer import Failure, Running, TransferRequest
 from controller.model.url import SourceUrl
 from controller.plan.effects import Plan, StartTransfer
@@ -53,9 +53,14 @@ class ImageLife(RuleBasedStateMachine):
         promise=st.integers(0, 4),
         limit=st.integers(0, 2),
         policy=st.sampled_from(DeletionPolicy),
+        update=st.none() | st.sampled_from(UpdatePolicy),
     )
-    def edit(self, url: str, names: tuple[str, ...], promise: int, **fields: object) -> None:
+    def edit(
+        self, url: str, names: tuple[str, ...], promise: int, update: UpdatePolicy | None, **fields: object
+    ) -> None:
         fields |= PROMISES[promise]
+        if update is not None and not (update is UpdatePolicy.IMPORT and "checksum" in fields):
+            fields |= {"interval": timedelta(minutes=50), "update_policy": update}
         fields["revision_history_limit"], fields["deletion_policy"] = fields.pop("limit"), fields.pop("policy")
         wanted: ImageSpec = spec(url, backup_storages=names, **fields)
         self.world.edit(wanted)
@@ -175,8 +180,9 @@ class ImageLife(RuleBasedStateMachine):
                 store = self.world.store(view.name)
                 assert store.up
                 assert status.current.content.sha256 in store.objects, "Ready means these exact bytes"
-        if (is_ready or is_stalled) and not self.world.case.afresh:
-            again = self.world.plan()
+        again = self.world.plan()
+        # a look that is due, or under way, is about the source
+        if (is_ready or is_stalled) and not self.world.case.afresh and not again.looking:
             assert again.effects == (), f"no effect once settled: {again.summary}"
             assert again.status == status, "no write once settled"
 
@@ -193,7 +199,9 @@ class ImageLife(RuleBasedStateMachine):
         wanted = replace(
             world.image.spec, suspend=False, backup_storages=names, checksum=content(1).sha256, checksum_from=None
         )
-        world.edit(replace(wanted, deletion_policy=DeletionPolicy.DIRECT))
+        world.edit(
+            replace(wanted, deletion_policy=DeletionPolicy.DIRECT, interval=None, update_policy=UpdatePolicy.NOTIFY)
+        )
         self.somebody_asks()
         world.run()
         assert conditions.is_true(world.image.status.conditions, ConditionType.READY), world.plan().summary
