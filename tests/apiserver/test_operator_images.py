@@ -114,6 +114,34 @@ def test_a_deleted_image_goes_with_its_bytes(
     operator.until(lambda: digest not in stored_in(operator))
 
 
+def test_an_image_made_anew_has_the_uuid_the_bytes_and_the_history_of_the_deleted_one(
+    kube: cluster.Cluster, namespace: str, operator: OperatorProcess, images: ImageServer
+) -> None:
+    """Its object has another uid; nothing is fetched, and what was kept is a rollback away."""
+    old, new = make.raw(seed=21), make.raw(seed=22)
+    first, second = images.add("/again-1.raw", old), images.add("/again-2.raw", new)
+    kept = {"deletionPolicy": "Delay", "revisionHistoryLimit": 2}
+    for url in (first, second):
+        apply(kube, namespace, operating.image("again", url, **kept))
+        operator.until(lambda: operating.ready(kube.get("image", "again", "-n", namespace))[0] == "True")
+    found = kube.get("image", "again", "-n", namespace)
+    assert [one["sha256"] for one in found["status"]["history"]] == [hashlib.sha256(old).hexdigest()]
+    kube.kubectl("delete", "image", "again", "-n", namespace, "--timeout=20s")
+    asked = images.asked("/again-1.raw"), images.asked("/again-2.raw")
+    apply(kube, namespace, operating.image("again", second, **kept))
+    wait_for(kube, operator, "image/again", namespace)
+    after = kube.get("image", "again", "-n", namespace)
+    assert after["metadata"]["uid"] != found["metadata"]["uid"]
+    assert after["status"]["uuid"] == found["status"]["uuid"]
+    assert after["status"]["history"] == found["status"]["history"]
+    back = {"checksum": "sha256:" + hashlib.sha256(old).hexdigest(), **kept}
+    apply(kube, namespace, operating.image("again", first, **back))
+    wanted = hashlib.sha256(old).hexdigest()
+    operator.until(lambda: operating.ready(kube.get("image", "again", "-n", namespace))[0] == "True")
+    assert kube.get("image", "again", "-n", namespace)["status"]["digests"]["sha256"] == wanted
+    assert (images.asked("/again-1.raw"), images.asked("/again-2.raw")) == asked
+
+
 def test_an_image_that_is_deleted_while_it_comes_leaves_nothing(
     kube: cluster.Cluster, namespace: str, operator: OperatorProcess, images: ImageServer
 ) -> None:
