@@ -8,16 +8,41 @@ bounded number of slots too; who waits for a busy one does not keep those behind
 import sys
 from bisect import bisect_left
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class _Lane:
-    """One namespace's entries by ticket; `tickets` ascend, so a rank is a bisection."""
+    """One namespace's entries by ticket; lists of tickets ascend, so a rank is a bisection."""
 
     tickets: list[int] = field(default_factory=list)
     keys: dict[int, tuple[str, str]] = field(default_factory=dict)
     """Key and origin."""
+    by_origin: dict[str, list[int]] = field(default_factory=dict)
+    """The same tickets: thousands that wait for one busy origin are passed over in one step."""
+
+    def add(self, ticket: int, key: str, origin: str) -> None:
+        self.tickets.append(ticket)
+        self.keys[ticket] = (key, origin)
+        self.by_origin.setdefault(origin, []).append(ticket)
+
+    def pop(self, ticket: int) -> tuple[str, str]:
+        """Remove an entry; return its key and origin."""
+        key, origin = self.keys.pop(ticket)
+        same = self.by_origin[origin]
+        for tickets in (self.tickets, same):
+            del tickets[bisect_left(tickets, ticket)]
+        if not same:
+            del self.by_origin[origin]
+        return key, origin
+
+    def first(self, may_ask: Callable[[str], bool]) -> int | None:
+        """Return the first ticket whose origin may be asked, None where there is none."""
+        ticket = self.tickets[0]
+        if may_ask(self.keys[ticket][1]):
+            return ticket
+        return min((tickets[0] for origin, tickets in self.by_origin.items() if may_ask(origin)), default=None)
 
 
 class FairQueue:
@@ -56,8 +81,7 @@ class FairQueue:
             self._turns.append(namespace)
         ticket = self._next_ticket
         self._next_ticket += 1
-        lane.tickets.append(ticket)
-        lane.keys[ticket] = (key, origin)
+        lane.add(ticket, key, origin)
         self._where[key] = (namespace, ticket)
 
     def take(self) -> str | None:
@@ -70,7 +94,7 @@ class FairQueue:
             if self._held[namespace] >= self._bound:
                 continue
             lane = self._lanes[namespace]
-            ticket = next((one for one in lane.tickets if self._may_ask(lane.keys[one][1])), None)
+            ticket = lane.first(self._may_ask)
             if ticket is not None:
                 return self._give(namespace, lane, ticket)
         return None
@@ -94,8 +118,7 @@ class FairQueue:
 
     def _give(self, namespace: str, lane: _Lane, ticket: int) -> str:
         self._turns.remove(namespace)
-        del lane.tickets[bisect_left(lane.tickets, ticket)]
-        key, origin = lane.keys.pop(ticket)
+        key, origin = lane.pop(ticket)
         del self._where[key]
         self._held[namespace] += 1
         if origin:
@@ -113,8 +136,7 @@ class FairQueue:
             return False
         namespace, ticket = place
         lane = self._lanes[namespace]
-        del lane.tickets[bisect_left(lane.tickets, ticket)]
-        del lane.keys[ticket]
+        lane.pop(ticket)
         if not lane.tickets:
             del self._lanes[namespace]
             self._turns.remove(namespace)
@@ -124,8 +146,7 @@ class FairQueue:
         """Return how many takes it is until `key` comes out (1: the next one), None where it does not wait.
 
         As if no namespace and no origin were at its bound when its turn comes. While one is, those behind it come out
-        earlier.
-        Costs one step per waiting namespace, not per waiting key.
+        earlier. Costs one step per waiting namespace, not per waiting key.
         """
         place = self._where.get(key)
         if place is None:

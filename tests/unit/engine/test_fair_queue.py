@@ -198,3 +198,21 @@ def test_everybody_comes_out_and_no_origin_has_more_than_its_share(
         done.append(running.pop(0))
         queue.give_back(*wants[done[-1]])
     assert sorted(done) == sorted(wants)
+
+
+def test_ten_thousand_who_wait_for_a_busy_origin_are_passed_over_in_one_step() -> None:
+    """Every transfer that ends wakes a thread, which may look in vain."""
+    looks = 0
+
+    class Counting(FairQueue):
+        def _may_ask(self, origin: str) -> bool:
+            nonlocal looks
+            looks += 1
+            return super()._may_ask(origin)
+
+    queue = Counting(64, per_origin=1)
+    for number in range(10_000):
+        queue.put("a", f"a-{number}", "x")
+    queue.put("a", "behind", "y")
+    assert (queue.take(), queue.take(), queue.take()) == ("a-0", "behind", None)
+    assert looks <= 6
