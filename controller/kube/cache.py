@@ -5,9 +5,11 @@ event, an old list page and the echo of our own write are all told apart from ne
 """
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from controller.kube import objects
 from controller.kube.objects import Entry
 from controller.model.resource import Key, Kind
 
@@ -40,6 +42,14 @@ class Cache:
         """Return what is known of an object, None where it does not exist."""
         with self._lock:
             return self._entries[key.kind].get(key)
+
+    def known(self, kind: Kind, document: Mapping[str, Any]) -> Entry | None:
+        """Return what is known of an object if that is this very version of it: then nobody need parse it again."""
+        metadata = document["metadata"]
+        entry = self.get(objects.key_of(kind, document))
+        if entry is None or entry.resource.meta.uid != metadata["uid"]:
+            return None
+        return entry if entry.resource.meta.version == metadata["resourceVersion"] else None
 
     def keys(self, kind: Kind) -> list[Key]:
         """Return the keys of all objects of a kind, sorted."""

@@ -259,7 +259,8 @@ class _Term:
 
     def _deliver(self, kind: Kind, change: str | None, document: dict[str, Any]) -> None:
         """Take an event of the watch: into the cache, and if it is news, its key to the engine."""
-        entry = objects.parse(kind, document)
+        known = self._cache.known(kind, document)  # of an echo of our own write, and of all that a list told
+        entry = known or objects.parse(kind, document)
         self._delivered[kind] = max(self._delivered[kind], entry.version)
         if change == "DELETED":
             news = self._cache.remove(entry.key, entry.resource.meta.uid, entry.version)

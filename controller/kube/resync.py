@@ -21,28 +21,33 @@ def resync(client: Client, cache: Cache) -> dict[Kind, Compared]:
     before = cache.highest
     found = {}
     for kind in (Kind.BACKUP_STORAGE, Kind.IMAGE):
-        listed, version = _list(client, kind)
+        listed, version = _list(client, kind, cache)
+        if version < before:  # restored from a backup: versions say nothing about what was known of them before
+            listed, version = _list(client, kind, Cache())
         found[kind] = cache.compare(kind, listed, version, before)
     cache.forget_buried(before)
     return found
 
 
-def _list(client: Client, kind: Kind) -> tuple[list[Entry], int]:
+def _list(client: Client, kind: Kind, cache: Cache) -> tuple[list[Entry], int]:
     for _ in range(TRIES):
         try:
-            return _pages(client, kind)
+            return _pages(client, kind, cache)
         except Gone as exc:
             log.warning("kube.list_expired", kind=kind.value, message=str(exc))
     raise errors.ClusterUnavailable(f"a list of {kind.plural} expires before it is read, or the CRD is not installed")
 
 
-def _pages(client: Client, kind: Kind) -> tuple[list[Entry], int]:
-    """Return all objects as they were at one moment, and the version of that moment."""
+def _pages(client: Client, kind: Kind, cache: Cache) -> tuple[list[Entry], int]:
+    """Return all objects as they were at one moment, and the version of that moment.
+
+    Objects that the cache has in the same version come from there: to parse costs four times what reading JSON does.
+    """
     listed: list[Entry] = []
     query = {"limit": str(PAGE)}
     while True:
         page = client.get(objects.collection(kind), **query)
-        listed += [objects.parse(kind, item) for item in page["items"]]
+        listed += [cache.known(kind, item) or objects.parse(kind, item) for item in page["items"]]
         token = page["metadata"].get("continue")
         if not token:
             return listed, int(page["metadata"]["resourceVersion"])

@@ -143,7 +143,8 @@ class KubeResources:
 
     def _answer(self, meta: Meta, write: Callable[[], dict[str, object]]) -> Entry:
         try:
-            entry = objects.parse(meta.key.kind, write())
+            written = write()
+            entry = self._cache.known(meta.key.kind, written) or objects.parse(meta.key.kind, written)
         except Gone as exc:
             self._cache.remove(meta.key, meta.uid, int(meta.version))
             raise errors.Conflict(f"{meta.key} is gone") from exc

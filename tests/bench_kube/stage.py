@@ -22,7 +22,7 @@ HERE = "/apis/goldmaster.dev/v1alpha1/namespaces/default/images"
 CLIENTS = 4
 """Connections over which the benchmark itself creates and deletes."""
 PATIENCE_S = 600.0
-IDLE_S, IDLE_SHARE = 3.0, 0.1
+IDLE_S, IDLE_SHARE = 5.0, 0.1
 """An operator that used less than this share of a core for so long is quiet."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)

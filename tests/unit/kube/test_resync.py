@@ -1,18 +1,21 @@
-"""Lists come in pages, and begin anew when the server has forgotten the one before."""
+"""A list of everything: what it parses anew, and what it takes from the cache."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from controller import errors
+from controller.kube import objects
 from controller.kube.cache import Cache
 from controller.kube.client import Client
 from controller.kube.resync import resync
-from controller.model.resource import Kind
+from controller.model.resource import Key, Kind
 from tests.fakes.clock import FakeClock
 from tests.unit.kube import api as fake
 from tests.unit.kube import documents
 from tests.unit.kube.api import Api
+
+DEBIAN = Key(Kind.IMAGE, "default", "debian")
 
 
 @pytest.fixture
@@ -28,47 +31,44 @@ def client(api: Api) -> Iterator[Client]:
     made.close()
 
 
-def page(*items: object, version: int = 10, token: str = "") -> dict[str, object]:
-    return {"items": list(items), "metadata": {"resourceVersion": str(version), "continue": token}}
+def page(version: int, *items: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": str(version)}, "items": list(items)}
 
 
-def test_pages_are_one_list(api: Api, client: Client) -> None:
+def listed(api: Api, version: int, *images: dict[str, Any]) -> None:
+    api.lists = {
+        objects.collection(Kind.BACKUP_STORAGE): page(version),
+        objects.collection(Kind.IMAGE): page(version, *images),
+    }
+
+
+def test_what_did_not_change_is_not_parsed_again(api: Api, client: Client) -> None:
     cache = Cache()
-    api.answer(200, page(documents.storage()))
-    api.answer(200, page(documents.image("a", 1), token="more"))
-    api.answer(200, page(documents.image("b", 2)))
-    found = resync(client, cache)
-    assert {key.name for key in found[Kind.IMAGE].missed} == {"a", "b"}
-    assert [asked[1] for asked in api.asked] == [
-        "/apis/goldmaster.dev/v1alpha1/backupstorages?limit=500",
-        "/apis/goldmaster.dev/v1alpha1/images?limit=500",
-        "/apis/goldmaster.dev/v1alpha1/images?limit=500&continue=more",
-    ]
+    listed(api, 5, documents.image(version=3), documents.image("other", 4))
+    resync(client, cache)
+    before = {key: cache.get(key) for key in cache.keys(Kind.IMAGE)}
+    listed(api, 9, documents.image(version=3), documents.image("other", 8))
+    found = resync(client, cache)[Kind.IMAGE]
+    assert [key.name for key in found.missed] == ["other"]
+    assert cache.get(DEBIAN) is before[DEBIAN]
 
 
-def test_a_list_that_expires_between_pages_begins_anew(api: Api, client: Client) -> None:
+def test_an_object_of_the_same_name_and_version_that_is_another_is_parsed(api: Api, client: Client) -> None:
     cache = Cache()
-    api.answer(200, page())
-    api.answer(200, page(documents.image("a", 1), token="more"))
-    api.answer(410, {"message": "too old"})
-    api.answer(200, page(documents.image("b", 2)))
-    assert {key.name for key in resync(client, cache)[Kind.IMAGE].missed} == {"b"}
+    listed(api, 5, documents.image(version=3))
+    resync(client, cache)
+    assert cache.known(Kind.IMAGE, documents.image(version=3)) is cache.get(DEBIAN)
+    assert cache.known(Kind.IMAGE, documents.image(version=3, uid="another")) is None
+    assert cache.known(Kind.IMAGE, documents.image(version=4)) is None
 
 
-def test_half_a_list_changes_nothing(api: Api, client: Client) -> None:
-    """What could not be asked is not gone."""
+def test_of_a_server_that_was_restored_nothing_known_is_believed(api: Api, client: Client) -> None:
+    """The same version number may be another version of the object by now."""
     cache = Cache()
-    cache.accept(documents.entry("a", 1))
-    api.answer(200, page())
-    api.answer(200, page(documents.image("b", 2), token="more"))
-    api.answer(503)
-    with pytest.raises(errors.ClusterUnavailable):
-        resync(client, cache)
-    assert [key.name for key in cache.keys(Kind.IMAGE)] == ["a"]
-
-
-def test_without_the_crds_the_list_is_not_empty_but_impossible(api: Api, client: Client) -> None:
-    for _ in range(3):
-        api.answer(404)
-    with pytest.raises(errors.ClusterUnavailable, match="CRD is not installed"):
-        resync(client, Cache())
+    listed(api, 50, documents.image(version=20))
+    resync(client, cache)
+    listed(api, 30, documents.image(version=20, spec={"url": "https://images.example/restored.qcow2"}))
+    assert resync(client, cache)[Kind.IMAGE].went_back
+    entry = cache.get(DEBIAN)
+    assert entry is not None
+    assert entry.resource.spec.url.text == "https://images.example/restored.qcow2"  # type: ignore[union-attr]
