@@ -10,6 +10,7 @@ from typing import Protocol
 
 from controller.model.backup_storage import BackupStorageStatus
 from controller.model.image import ImageStatus, Timeouts
+from controller.model.origin import Peer
 from controller.model.resource import BackupStorage as BackupStorageResource
 from controller.model.resource import Image, Key, Kind
 from controller.model.secret import Credentials, Secret
@@ -27,6 +28,7 @@ from controller.storage_ports import BackupStorage as BackupStorage
 from controller.storage_ports import Finding as Finding
 from controller.storage_ports import Provenances as Provenances
 from controller.storage_ports import Reader as Reader
+from controller.storage_ports import Receipts as Receipts
 from controller.storage_ports import Scrubbing as Scrubbing
 from controller.storage_ports import StagedFile as StagedFile
 from controller.storage_ports import Staging as Staging
@@ -95,6 +97,11 @@ class Body(Protocol):
     @property
     def served_by(self) -> str:
         """Who answered: the redacted final URL; fit for a status."""
+        ...
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who was connected to; None where nobody was."""
         ...
 
     def readinto(self, buffer: memoryview) -> int:

@@ -3,10 +3,10 @@
 Every method may be called from any thread unless it says otherwise. Every method raises only `controller.errors`.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from controller.model.backup_storage import BackupStorageSpec, Capacity
 from controller.model.digest import Digest
@@ -164,8 +164,10 @@ class BackupStorage(Staging, Provenances, Protocol):
         """
         ...
 
-    def link(self, image_uuid: str, ref: StoredRef) -> str:
+    def link(self, image_uuid: str, ref: StoredRef, receipt: Mapping[str, Any] | None = None) -> str:
         """Claim `ref.content` for an image, durably and idempotently; return the install path.
+
+        `receipt`, a JSON object, is kept with the claim and goes with it; None keeps the one that is there.
 
         Raises:
             StorageDamaged: the content is not there. NoSpace, StorageUnavailable.
@@ -231,6 +233,14 @@ class Audit(Protocol):
         ...
 
 
+class Receipts(Protocol):
+    """The receipts of claims."""
+
+    def receipt(self, image_uuid: str, sha256: Digest) -> dict[str, Any] | None:
+        """Return the receipt of a claim, None where there is none (an older version made it). StorageUnavailable."""
+        ...
+
+
 class Scrubbing(Protocol):
     """What reading everything again needs of a storage. All raise StorageUnavailable, the writing ones also NoSpace."""
 
@@ -259,5 +269,5 @@ class StorageFactory(Protocol):
         ...
 
 
-class AuditedStorage(BackupStorage, Trash, Audit, Scrubbing, Protocol):
+class AuditedStorage(BackupStorage, Trash, Audit, Receipts, Scrubbing, Protocol):
     """What an adapter is: a storage that can also be looked into."""

@@ -8,7 +8,7 @@ import click
 
 from controller import errors, reading
 from controller.adapters.clock import SystemClock
-from controller.cli import complete, kinds, options, screen
+from controller.cli import complete, kinds, options, receipts, screen
 from controller.model import quantity
 from controller.model.ownership import LAST_APPLIED
 from controller.model.resource import Kind
@@ -27,30 +27,42 @@ _MOST_HOLDERS = 10
 @click.command(short_help="Tell everything known of one object.")
 @click.argument("kind", metavar="KIND", shell_complete=lambda *_: ["image", "backupstorage"])
 @click.argument("name", shell_complete=complete.objects)
+@options.option(
+    "--receipt", is_flag=True, help="Print only the import receipt of an image, an in-toto statement as JSON."
+)
 @options.place
 @options.namespace_of_place
-def describe(kind: str, name: str, place: reading.Place, namespace: str | None) -> None:
+def describe(kind: str, name: str, receipt: bool, place: reading.Place, namespace: str | None) -> None:
     """Tell everything known of the image or backupstorage called NAME: what is asked for, what is there, and why.
 
-    What `suspend`, `resume` and `reconcile` asked for stands under Overrides, as no manifest says it.
+    What `suspend`, `resume` and `reconcile` asked for stands under Overrides, as no manifest says it. Receipts lie
+    beside the bytes, so they are read where the storages are: not with --kube. Where there is none, --receipt ends with
+    exit code 8.
     """
     wanted = kinds.kind_of(kind)
+    if receipt and (wanted is not Kind.IMAGE or place.state_dir is None):
+        raise click.UsageError("--receipt is of an image, and with --state DIR only")
     with reading.view(place, screen.warn) as view:
         within = namespace or view.namespace if wanted is Kind.IMAGE else None
         found = view.stored(wanted, within, name)
+        storages = view.storages() if wanted is Kind.IMAGE and place.state_dir is not None else []
     if not found:
         raise not_found(wanted, name, within)
+    kept = receipts.of_image(found[0].document["status"], storages)
+    if receipt:
+        click.echo(receipts.best(kept))
+        return
     usages: Usages = {}
     if wanted is Kind.BACKUP_STORAGE or _lacks_space(found[0]):
         from controller.cli import usage  # asks the storages: more is imported than a reading verb needs
 
         usages = usage.of_storages(place) or {}
-    for line in lines(found[0], SystemClock().now(), usages):
+    for line in lines(found[0], SystemClock().now(), usages, kept):
         screen.show(line)
 
 
-def lines(stored: Stored, now: datetime, usages: "Usages") -> Iterator[str]:
-    """Yield the lines of a description. `usages` of the storages, where they matter."""
+def lines(stored: Stored, now: datetime, usages: "Usages", kept: receipts.Receipts = ()) -> Iterator[str]:
+    """Yield the lines of a description. `usages` of the storages, where they matter; `kept`: the receipts."""
     document = stored.document
     metadata, status = document["metadata"], document["status"]
     yield _line("Name", stored.key.name)
@@ -74,6 +86,7 @@ def lines(stored: Stored, now: datetime, usages: "Usages") -> Iterator[str]:
     yield from _section("Spec", _tree(_redacted(document["spec"])))
     yield from _section("Status", _image_status(status, now) if "path" not in status else ())
     yield from _section("Backup storages", _refs(status.get("backupStorageRefs", ())))
+    yield from _section("Import receipts", (_short(name, text) for name, text in receipts.lines(kept, now)))
     yield from _section("Conditions", _conditions(status.get("conditions", ()), now))
     if stored.key.kind is Kind.BACKUP_STORAGE:
         yield from _section("Usage", _usage(usages, stored.key.name))
@@ -246,8 +259,8 @@ def _version(seen: Mapping[str, Any]) -> Iterator[str]:
 def _scrub(scrub: Mapping[str, Any], now: datetime) -> Iterator[str]:
     why = f": {scrub['message']}" if "message" in scrub else ""
     yield _short("scrub", f"{scrub['state']}{why}, began {_when(scrub['startedAt'], now)}")
-    read = f"{scrub['copies']} copies, {quantity.format_bytes(scrub['bytes'])}"
-    yield _short("", f"read {read}; damaged: {scrub['damaged']}")
+    size = quantity.format_bytes(scrub["bytes"])
+    yield _short("", f"copies read: {scrub['copies']} ({size}), damaged: {scrub['damaged']}")
     if "finishedAt" in scrub:
         yield _short("scrubbed", _when(scrub["finishedAt"], now))
 

@@ -4,7 +4,9 @@ from typing import assert_never
 
 import structlog
 
+from controller import __version__
 from controller.engine.storages import Storages
+from controller.model.receipt import statement
 from controller.model.resource import Image
 from controller.plan.effects import Discard, Effect, LetGo, Link, ReleaseTransfer, Restore, StartTransfer, Unlink
 from controller.ports import Resources, Transfers
@@ -22,8 +24,9 @@ def execute(
             transfers.start(request, image.meta.uid)
         case ReleaseTransfer(key):
             transfers.release(key, image.meta.uid)
-        case Link(storage_uuid, ref):
-            storages.by_uuid(storage_uuid).adapter.link(uuid, ref)
+        case Link(storage_uuid, ref, receipt):
+            said = None if receipt is None else statement(receipt, __version__)
+            storages.by_uuid(storage_uuid).adapter.link(uuid, ref, said)
         case Unlink(storage_uuid, sha256):
             storages.by_uuid(storage_uuid).adapter.unlink(uuid, sha256)
         case Discard(storage_uuid, record):

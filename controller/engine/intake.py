@@ -7,6 +7,7 @@ from controller import errors
 from controller.engine.berths import Foothold
 from controller.engine.limits import PassLimits
 from controller.model.image import Content
+from controller.model.origin import Peer
 from controller.model.secret import Credentials
 from controller.model.transfer import TransferRequest, Validator
 from controller.model.url import SourceUrl
@@ -67,6 +68,11 @@ class Intake(Protocol):
     validator: Validator
     served_by: str
     total_bytes: int | None
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who is connected to; None where nobody is."""
+        ...
 
     @property
     def complete(self) -> bool:
@@ -145,6 +151,11 @@ class Download:
         return self.filled
 
     @property
+    def peer(self) -> Peer | None:
+        """Who is connected to, of several connections the last."""
+        return self._body.peer if self._body is not None else None
+
+    @property
     def complete(self) -> bool:
         """Whether the protocol proved the end."""
         return self._ended and self._body is not None and self._body.complete
@@ -206,6 +217,7 @@ class StoredCopy:
     """The intake of a content that lies on another storage."""
 
     complete = True
+    peer: Peer | None = None
 
     def __init__(self, reader: Reader, content: Content, name: str, patience: Patience, pace: PassLimits) -> None:
         self._reader = reader

@@ -97,7 +97,7 @@ class OnePass:
         self._request = request
         self._source = source
         self._storages = storages
-        self._clock = clock
+        self._clock, self._began = clock, clock.now()
         self._report = report
         self._pace = pace
         self._patience = patience
@@ -180,6 +180,10 @@ class OnePass:
             length=intake.position,
             mirror=self._mirror,
             skipped=self._trail.skipped,
+            peer=intake.peer,
+            copied_from=None if self._request.origin is None else self._request.origin.name,
+            started_at=self._began,
+            finished_at=self._clock.now(),
         )
 
     def _ask_list(self) -> Content | None:

@@ -197,6 +197,7 @@ class Prover:
                 resumed_bytes=0,
                 proof=self._proof,
                 length=proven.total_bytes,
+                peer=body.peer,
             )
         return None
 

@@ -33,6 +33,15 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """Who was connected to. `proxy`: host and port of the proxy that it was, None where it was the source itself."""
+
+    address: str
+    """Numeric."""
+    proxy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """What a source said of the version that a revision was imported from."""
 

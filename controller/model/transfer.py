@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from controller.model.backup_storage import BackupStorageSpec
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Content, Format, Timeouts
-from controller.model.origin import Origin, Sighting, Skipped
+from controller.model.origin import Origin, Peer, Sighting, Skipped
 from controller.model.origin import Validator as Validator  # noqa: PLC0414  part of the plain data of a transfer
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
@@ -171,6 +171,13 @@ class Placed:
     """The mirror that was asked, redacted; None: `url` itself was."""
     skipped: tuple[Skipped, ...] = ()
     """Those that were asked before in vain."""
+    peer: Peer | None = None
+    """Who was connected to; None: nobody."""
+    copied_from: str | None = None
+    """Name of the storage whose copy this is; None: the source was asked."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    """When the last byte had its name; with `started_at`, of the try that ended well."""
 
     @property
     def origin(self) -> Origin | None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from controller.model.digest import Digest
 from controller.model.image import ImageStatus
+from controller.model.receipt import Receipt
 from controller.model.transfer import StoredRef, TransferRequest, TrashRecord
 
 
@@ -24,10 +25,11 @@ class ReleaseTransfer:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Claim a content that is on a storage."""
+    """Claim a content that is on a storage. `receipt` None: a claim that stands keeps the one it has."""
 
     storage_uuid: str
     ref: StoredRef
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from controller.model.digest import Digest
 from controller.model.image import Content, Revision
 from controller.model.origin import Origin
 from controller.model.transfer import Broken, Placed, Queued, Running, StoredRef, TransferRequest
-from controller.plan import source
+from controller.plan import receipts, source
 from controller.plan.case import Case, revision_of
 from controller.plan.effects import Effect, Link, Plan, ReleaseTransfer, Unlink
 from controller.plan.observed import StorageView
@@ -134,7 +134,8 @@ def settle(case: Case, wanted: Revision) -> Plan:
     spread = Spread.of(case, wanted)
     if spread.links:
         names = ", ".join(_names(case, [link.storage_uuid for link in spread.links]))
-        return case.not_ready_yet(f"claim {wanted.content.sha256} on {names}", spread.links, again=True)
+        links = receipts.attached(case, spread.links, wanted)
+        return case.not_ready_yet(f"claim {wanted.content.sha256} on {names}", links, again=True)
     if spread.missing:
         return _fill(case, wanted, spread)
     if not spread.present and not (case.choice.targets and spread.unreachable):

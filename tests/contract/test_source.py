@@ -13,6 +13,7 @@ import pytest
 from controller import errors
 from controller.adapters.sources.file import FileSource
 from controller.adapters.sources.router import SourceRouter
+from controller.model.origin import Peer
 from controller.model.url import SourceUrl
 from controller.ports import Source
 from tests.fakes.clock import FakeClock
@@ -76,6 +77,8 @@ def test_all_bytes_come_and_the_end_is_proven(origin: Origin) -> None:
     assert body.total_bytes == len(DATA)
     assert body.validator.strong
     assert body.served_by == origin.url.redacted
+    away = Peer("192.0.2.1" if isinstance(origin.source, FakeSource) else "127.0.0.1")
+    assert body.peer == (None if origin.url.scheme == "file" else away)
     assert not body.complete
     assert drain(body) == DATA
     assert body.complete

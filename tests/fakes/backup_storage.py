@@ -1,9 +1,10 @@
 """A BackupStorage in memory, with switches for what goes wrong. Passes the contract suite of the real ones."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import RLock
+from typing import Any
 
 from controller import errors, ports
 from controller.model.backup_storage import BackupStorageSpec, Capacity
@@ -61,6 +62,7 @@ class _Object:
 class _Claim:
     ref: StoredRef
     held: _Object
+    receipt: dict[str, Any] | None = None
 
 
 class FakeBackupStorage:
@@ -183,7 +185,7 @@ class FakeBackupStorage:
             there = self.objects.get(sha256.hex)
             return there.content if there and len(there.data) == there.content.size_bytes else None
 
-    def link(self, image_uuid: str, ref: StoredRef) -> str:
+    def link(self, image_uuid: str, ref: StoredRef, receipt: Mapping[str, Any] | None = None) -> str:
         _require_uuid(image_uuid)
         with self.lock:
             self.ask()
@@ -193,7 +195,9 @@ class FakeBackupStorage:
                 raise errors.StorageDamaged(f"{ref.content.sha256} is not there in full")
             self.counts.links += 1
             path = f"zstore://{image_uuid}/{ref.content.image_id}"
-            self.claimed[image_uuid, ref.content.sha256.hex] = _Claim(replace(ref, install_path=path), there)
+            before = self.claimed.get((image_uuid, ref.content.sha256.hex))
+            kept = dict(receipt) if receipt is not None else before.receipt if before is not None else None
+            self.claimed[image_uuid, ref.content.sha256.hex] = _Claim(replace(ref, install_path=path), there, kept)
             return path
 
     def unlink(self, image_uuid: str, sha256: Digest) -> None:
@@ -226,6 +230,13 @@ class FakeBackupStorage:
                 raise errors.StorageDamaged(f"{sha256} is not there")
             self.counts.opened += 1
             return FakeReader(self, bytes(there.data))
+
+    def receipt(self, image_uuid: str, sha256: Digest) -> dict[str, Any] | None:
+        _require_uuid(image_uuid)
+        with self.lock:
+            self.ask()
+            claim = self.claimed.get((image_uuid, sha256.hex))
+            return claim.receipt if claim is not None else None
 
     def discard(self, record: TrashRecord) -> None:
         _require_uuid(record.image_uuid)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from controller import errors
+from controller.model.origin import Peer
 from controller.model.transfer import Validator
 from controller.model.url import SourceUrl
 from controller.ports import FetchRequest, StopToken
@@ -31,6 +32,8 @@ class FakeSource:
     """False: as a server that sends neither length nor chunks; the end proves nothing."""
     ranges: bool = True
     """False: as a server that ignores Range."""
+    redirected_to: SourceUrl | None = None
+    """Who says that it serves; None: who was asked."""
     asked: list[FetchRequest] = field(default_factory=list)
     given_bytes: int = 0
     open_bodies: int = 0
@@ -85,7 +88,11 @@ class FakeBody:
 
     @property
     def served_by(self) -> str:
-        return self.request.url.redacted
+        return (self.source.redirected_to or self.request.url).redacted
+
+    @property
+    def peer(self) -> Peer | None:
+        return Peer("192.0.2.1")
 
     def readinto(self, buffer: memoryview) -> int:
         if self.closed:

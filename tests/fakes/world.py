@@ -12,7 +12,8 @@ from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, S
 from controller.model.conditions import ConditionType
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content, DeletionPolicy, Format, ImageSpec, ImageStatus, State
-from controller.model.origin import Sighting
+from controller.model.origin import Peer, Sighting
+from controller.model.receipt import Receipt
 from controller.model.resource import Image, Key, Kind, Meta, Resource
 from controller.model.transfer import (
     Broken,
@@ -65,6 +66,8 @@ class Store:
     objects: dict[Digest, Content] = field(default_factory=dict)
     claims: dict[Digest, StoredRef] = field(default_factory=dict)
     trash: TrashRecord | None = None
+    receipts: dict[Digest, Receipt] = field(default_factory=dict)
+    """Of the claims, as they were linked last with one."""
 
     @property
     def uuid(self) -> str:
@@ -221,7 +224,23 @@ class World:
             store.objects[found.sha256] = found
         self.placed.add(found.sha256)
         uuids, etag = frozenset(store.uuid for store in stored), self.etags.get(request.url.text, '"v"')
-        return Placed(found, uuids, (), Validator(etag), "http://images.example", 1, 0, proof, found.size_bytes)
+        if request.origin is not None:
+            copied, name = Validator(), f"BackupStorage {request.origin.name}"
+            return Placed(found, uuids, (), copied, name, 0, 0, copied_from=request.origin.name, started_at=self.now)
+        return Placed(
+            found,
+            uuids,
+            (),
+            Validator(etag),
+            "http://images.example",
+            1,
+            0,
+            proof,
+            found.size_bytes,
+            peer=Peer("192.0.2.1"),
+            started_at=self.now,
+            finished_at=self.now,
+        )
 
     def _apply(self, effect: Effect) -> None:
         match effect:
@@ -236,7 +255,7 @@ class World:
                     self.states[request.key] = Running(0, None)
             case ReleaseTransfer(key):
                 self.states.pop(key, None)
-            case Link(uuid, ref):
+            case Link(uuid, ref, receipt):
                 store = next(store for store in self.stores if store.uuid == uuid)
                 assert store.up, "linked on a storage that does not answer"
                 assert store.state is State.ENABLED, "bits into a disabled storage"
@@ -244,6 +263,8 @@ class World:
                 assert ref.content.sha256 in store.objects, "claimed what is not there"
                 had = self.placed | set(self.neighbours)
                 assert ref.content.sha256 in had, "claimed what only others had: a digest is no right to bytes"
+                if receipt is not None:
+                    store.receipts[ref.content.sha256] = receipt
                 store.claims[ref.content.sha256] = replace(ref, install_path=f"zstore://x/{ref.content.image_id}")
             case Unlink(uuid, sha256):
                 self._unlink(next(store for store in self.stores if store.uuid == uuid), sha256)

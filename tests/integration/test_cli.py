@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pty
+import shutil
 import signal
 import struct
 import subprocess
@@ -220,6 +221,54 @@ def test_verify_notes_beside_the_bytes_when_they_were_right_and_nothing_else(she
     assert shell.apply() == 0
     assert shell("describe", "image", "a") == 0
     assert "last read and right at 2020" not in shell.out
+
+
+def test_describe_shows_the_receipt_of_each_copy_and_prints_the_statement(shell: Shell) -> None:
+    data = shell.image("a", 1)
+    shell.image("b", spec={"url": str(shell.sources / "a")})
+    assert shell.apply() == 0
+    assert shell("describe", "image", "a") == 0
+    (line,) = [line for line in shell.out.splitlines() if "by goldmaster" in line]
+    assert line.split()[:2] == ["default:", "Downloaded"]
+    assert f"from file://{shell.sources}/a: 64Ki fetched" in line
+    assert shell("describe", "image", "a", "--receipt") == 0
+    found = json.loads(shell.out)
+    assert found["_type"] == "https://in-toto.io/Statement/v1"
+    digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": hashlib.md5(data).hexdigest()}
+    assert found["subject"] == [{"name": "default/a", "digest": digests}]
+    assert found["predicate"]["source"]["fetchedBytes"] == len(data)
+    assert "address" not in found["predicate"]["source"]
+    assert found["predicate"]["proof"] == "first use"
+    uuid = found["predicate"]["image"]["uuid"]
+    (claim,) = (shell.state / "storage" / "images" / uuid).glob("*.json")
+    assert json.loads(claim.read_text())["receipt"] == found
+    assert shell("doctor") == 0
+
+
+def test_without_a_receipt_there_is_none_and_the_claim_still_serves(shell: Shell) -> None:
+    """An older version made the claim."""
+    shell.image("a")
+    assert shell.apply() == 0
+    (claim,) = shell.state.glob("storage/images/*/*.json")
+    old = json.loads(claim.read_text())
+    del old["receipt"]
+    claim.write_text(json.dumps(old))
+    assert shell.apply() == 0
+    assert shell("describe", "image", "a", "--receipt") == 8
+    assert "no receipt lies beside a copy that is served" in shell.err
+    assert shell("describe", "image", "a") == 0
+    assert "Import receipts" not in shell.out
+    claim.write_text(json.dumps({**old, "receipt": {"predicateType": "https://other.example/v1"}}))
+    assert shell("describe", "image", "a", "--receipt") == 8
+    shutil.rmtree(shell.state / "storage")
+    assert shell("describe", "image", "a", "--receipt") == 8
+
+
+def test_only_an_image_has_a_receipt(shell: Shell) -> None:
+    shell.image("a")
+    assert shell.apply() == 0
+    assert shell("describe", "backupstorage", "default", "--receipt") == 2
+    assert shell("describe", "image", "none", "--receipt") == 8
 
 
 def test_a_quarantined_image_that_cannot_be_fetched_again_is_not_ready(shell: Shell) -> None:

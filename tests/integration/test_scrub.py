@@ -96,7 +96,7 @@ def quarantined(store: Path) -> list[str]:
 
 
 def test_a_flipped_bit_is_found_and_mended_from_the_other_storage_without_a_download(house: House) -> None:
-    one, _ = storage(house, "s1"), storage(house, "s2")
+    one, two = storage(house, "s1"), storage(house, "s2")
     house.image("raw", house.source("a.raw", RAW), backupStorages="[s1, s2]")
     before = house.apply()["raw"]
     assert not (one / "scrub.json").exists(), "who converges once does not scrub"
@@ -115,6 +115,10 @@ def test_a_flipped_bit_is_found_and_mended_from_the_other_storage_without_a_down
     assert quarantined(one) == [f"{digest(RAW)}.1", f"{digest(RAW)}.1.json"]
     assert digest(RAW) in json.loads((one / "quarantine" / f"{digest(RAW)}.1.json").read_text())["why"]
     assert house.objects("s1") == house.objects("s2") == {digest(RAW)}
+    claims = [next((store / "images" / str(after.status.uuid)).glob("*.json")) for store in (one, two)]
+    said = [json.loads(claim.read_text())["receipt"]["predicate"] for claim in claims]
+    assert [receipt["how"] for receipt in said] == ["Copied", "Downloaded"]
+    assert said[0]["copiedFrom"] == {"storage": "s2"}
     assert [ref.status for ref in after.status.refs] == [RefStatus.READY] * 2
     assert after.status.current == before.status.current
     assert stored(one, RAW).stat().st_nlink == 2

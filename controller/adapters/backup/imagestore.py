@@ -8,7 +8,7 @@ What is where, for people with `ls` and `sha256sum`:
                                              maybe which answers of which urls it was: fingerprint, ETag, length
     <path>/images/<imageUuid>/<40 hex>       the same bytes once more (hard link): what `zstore://<imageUuid>/<40 hex>`
                                              names; 40 hex are the first of the sha256
-    <path>/images/<imageUuid>/<40 hex>.json  claim: from where, when, proven by what
+    <path>/images/<imageUuid>/<40 hex>.json  claim: from where, when, proven by what; and its import receipt
     <path>/staging/<name>.partial, .json     bytes that are on their way, and the record to go on with them
     <path>/trash/<imageUuid>.json            record of a deleted image whose claims are kept: until when
     <path>/scrub.json                        how far reading everything again has come
@@ -31,8 +31,9 @@ name in `objects`; `mend` puts that name back. Within a process a lock per conte
 import contextlib
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from controller import errors, ports
 from controller.adapters import durable_files
@@ -173,7 +174,7 @@ class ImageStore:
                     objects.write_record(room, shard, content, (*known, provenance), verified_at)
                 shard.sync()
 
-    def link(self, image_uuid: str, ref: StoredRef) -> str:
+    def link(self, image_uuid: str, ref: StoredRef, receipt: Mapping[str, Any] | None = None) -> str:
         """Claim a content by a hard link and a claim file; see ports. Costs two syncs, three for a new image."""
         layout.require_image_uuid(image_uuid)
         content, digest = ref.content, layout.require_sha256(ref.content.sha256)
@@ -190,8 +191,11 @@ class ImageStore:
                 claimed = mine.stat(name)
                 if claimed is None or not layout.same_file(claimed, info):
                     objects.link_over(room, shard, digest.hex, mine, name)
-                claim = records.claim_bytes(image_uuid, ref)
-                if mine.read_small(record) != claim:
+                before = mine.read_small(record)
+                if receipt is None and before is not None:
+                    receipt = records.read_receipt(before)
+                claim = records.claim_bytes(image_uuid, ref, receipt)
+                if before != claim:
                     room.write_durably(mine, record, claim)
                 mine.sync()
             self._awaiting_claim.pop(digest.hex, None)
@@ -226,6 +230,17 @@ class ImageStore:
             if mine is None:
                 return ()
             return tuple(objects.seen(root, mine, ref) for ref in objects.read_claims(mine, image_uuid))
+
+    def receipt(self, image_uuid: str, sha256: Digest) -> dict[str, Any] | None:
+        """Return the receipt of a claim; see ports."""
+        layout.require_image_uuid(image_uuid)
+        name = layout.require_sha256(sha256).hex[:40] + layout.RECORD_SUFFIX
+        with (
+            self._layout.root(f"look for the receipt of image {image_uuid}") as root,
+            root.within(layout.IMAGES, image_uuid) as mine,
+        ):
+            text = mine.read_small(name) if mine is not None else None
+            return None if text is None else records.read_receipt(text)
 
     def open(self, sha256: Digest, *, fresh: bool = False) -> "ObjectReader":
         """Open stored bytes for reading; see ports."""

@@ -5,7 +5,7 @@ A file that does not parse is as good as none: readers get None and the next wri
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -123,9 +123,9 @@ def read_scrub(text: bytes) -> ScrubRecord | None:
         return None
 
 
-def claim_bytes(image_uuid: str, ref: StoredRef) -> bytes:
+def claim_bytes(image_uuid: str, ref: StoredRef, receipt: Mapping[str, Any] | None = None) -> bytes:
     """Write an image's claim. What can be seen on disk (`install_path`, `intact`) is not written down."""
-    return _dump({
+    claim = {
         "imageUuid": image_uuid,
         "content": _content_dict(ref.content),
         "sourceId": ref.source_id,
@@ -134,7 +134,18 @@ def claim_bytes(image_uuid: str, ref: StoredRef) -> bytes:
         "proof": ref.proof,
         "importedAt": ref.imported_at.isoformat(),
         "origin": None if ref.origin is None else origin_to_dict(ref.origin),
-    })  # fmt: skip
+    }
+    return _dump(claim if receipt is None else {**claim, "receipt": receipt})
+
+
+def read_receipt(text: bytes) -> dict[str, Any] | None:
+    """Read the receipt in a claim, None where there is none."""
+    try:
+        with _damage():
+            receipt = json.loads(text).get("receipt")
+            return receipt if isinstance(receipt, dict) else None
+    except _Damaged:
+        return None
 
 
 def read_claim(text: bytes, *, install_prefix: str) -> StoredRef | None:

@@ -16,6 +16,7 @@ from controller.adapters.sources.http_limits import HttpLimits
 from controller.adapters.sources.proxy import Proxies, Proxy
 from controller.adapters.sources.resolver import Endpoint, Resolve, resolve_within
 from controller.adapters.sources.wire import Patience, Wire
+from controller.model.origin import Peer
 from controller.model.secret import Credentials
 from controller.model.url import SourceUrl
 from controller.ports import Clock, StopToken
@@ -25,10 +26,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Dialled:
-    """An open connection. `asked` set: a proxy's, which has to be asked for the whole URL."""
+    """An open connection, and who is at its other end.
+
+    `asked` set: a proxy's, which has to be asked for the whole URL.
+    """
 
     wire: Wire
     asked: Proxy | None
+    peer: Peer
 
 
 class Dialler:
@@ -66,6 +71,7 @@ class Dialler:
             self._judge_for_proxy(url, patience, stop)
             wire = self._first(self._found(proxy.url, patience, stop), proxy.url, allowed_s, patience)
         try:
+            peer = Peer(wire.peer_address, None if proxy is None else proxy.url.authority)
             if url.scheme == "https":
                 if proxy is not None:
                     patience.begin(f"asking the proxy {proxy.url.authority} for {url.authority}", allowed_s)
@@ -77,7 +83,7 @@ class Dialler:
         except BaseException:
             wire.close()
             raise
-        return Dialled(wire, proxy if url.scheme == "http" else None)
+        return Dialled(wire, proxy if url.scheme == "http" else None, peer)
 
     @functools.cached_property
     def trust(self) -> ssl.SSLContext:

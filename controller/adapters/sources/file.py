@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from controller import errors
+from controller.model.origin import Peer
 from controller.model.transfer import Validator
 from controller.model.url import SourceUrl
 from controller.ports import Clock, FetchRequest, StopToken
@@ -135,6 +136,7 @@ class FileBody:
         self.total_bytes: int | None = found.st_size
         self.validator = validator
         self.served_by = url.redacted
+        self.peer: Peer | None = None
         self.complete = False
         self._fd = fd
         self._size = found.st_size

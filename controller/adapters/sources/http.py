@@ -20,7 +20,8 @@ from controller.adapters.sources.http_limits import HttpLimits
 from controller.adapters.sources.politeness import Politeness
 from controller.adapters.sources.proxy import Proxies, Proxy
 from controller.adapters.sources.resolver import Resolve, system_resolve
-from controller.adapters.sources.wire import Patience, Wire
+from controller.adapters.sources.wire import Patience
+from controller.model.origin import Peer
 from controller.model.secret import Credentials
 from controller.model.transfer import Validator
 from controller.model.url import SourceUrl
@@ -84,7 +85,7 @@ class HttpSource:
                     told.append(dialled.asked)
                 head = self._ask(dialled, url, request, patience)
                 if head.status not in http_answer.REDIRECTS:
-                    body = self._body(dialled.wire, held, head, url, request)
+                    body = self._body(dialled, held, head, url, request)
                     patience.begin_body(f"reading from {url.authority}", request.timeouts.stall.total_seconds())
                     return body
                 url = http_answer.redirect_target(url, head.headers)
@@ -104,11 +105,13 @@ class HttpSource:
             )
         return head
 
-    def _body(self, wire: Wire, held: ExitStack, head: Head, url: SourceUrl, request: FetchRequest) -> HttpBody | None:
+    def _body(
+        self, dialled: Dialled, held: ExitStack, head: Head, url: SourceUrl, request: FetchRequest
+    ) -> HttpBody | None:
         """Return the body, which from then on owns what is held; None where the rest cannot be had."""
         headers, resuming = head.headers, request.resume_from > 0
         if resuming and head.status == 416:
-            return self._nothing_left(held, head, url, request)
+            return self._nothing_left(dialled.peer, held, head, url, request)
         if head.status not in {200, 206}:
             raise self._refusal(head, url)
         if head.status == 206 and not (resuming or request.peek):
@@ -128,11 +131,12 @@ class HttpSource:
             raise errors.TooLarge(f"the source has {total} bytes, maxSize allows {request.max_bytes}")
         return HttpBody(
             held.pop_all(),
-            http_body.frame_of(framing, wire, self._limits),
+            http_body.frame_of(framing, dialled.wire, self._limits),
             offset=offset,
             total_bytes=total,
             validator=validator,
             served_by=url.redacted,
+            peer=dialled.peer,
             max_bytes=request.max_bytes,
         )
 
@@ -145,7 +149,9 @@ class HttpSource:
         return error
 
     @staticmethod
-    def _nothing_left(held: ExitStack, head: Head, url: SourceUrl, request: FetchRequest) -> HttpBody | None:
+    def _nothing_left(
+        peer: Peer, held: ExitStack, head: Head, url: SourceUrl, request: FetchRequest
+    ) -> HttpBody | None:
         """Everything is there already, if the source is exactly as long as what is held.
 
         A server that honours If-Range answers 416 only for the version that was named, so it may leave the ETag out.
@@ -162,6 +168,7 @@ class HttpSource:
             total_bytes=total,
             validator=request.validator or validator,
             served_by=url.redacted,
+            peer=peer,
             max_bytes=request.max_bytes,
         )
 

@@ -8,6 +8,7 @@ from controller import errors
 from controller.adapters.sources.http_answer import Framing
 from controller.adapters.sources.http_limits import HttpLimits
 from controller.adapters.sources.wire import Wire
+from controller.model.origin import Peer
 from controller.model.transfer import Validator
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n\Z")
@@ -148,12 +149,14 @@ class HttpBody:
         total_bytes: int | None,
         validator: Validator,
         served_by: str,
+        peer: Peer,
         max_bytes: int | None,
     ) -> None:
         self.offset = offset
         self.total_bytes = total_bytes
         self.validator = validator
         self.served_by = served_by
+        self.peer: Peer | None = peer
         self.complete = False
         self._held = held
         self._frame = frame

@@ -15,6 +15,7 @@ from controller.adapters.sources.http_answer import Framing
 from controller.adapters.sources.http_body import HttpBody
 from controller.adapters.sources.http_limits import HttpLimits
 from controller.adapters.sources.wire import Patience, Wire
+from controller.model.origin import Peer
 from controller.model.transfer import Validator
 from tests.fakes.clock import FakeClock
 
@@ -57,6 +58,7 @@ def body_of(wire: Wire, framing: Framing, *, max_bytes: int | None = None, total
         total_bytes=framing.length if total is None else total,
         validator=Validator(),
         served_by="http://h.example/",
+        peer=Peer("192.0.2.1"),
         max_bytes=max_bytes,
     )
 

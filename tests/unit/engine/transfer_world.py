@@ -1,16 +1,18 @@
 """A source whose faults are scripted and storages in memory, for tests of transfers."""
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import Any
 
 from controller import errors
 from controller.engine.limits import PassLimits
 from controller.model.backup_storage import BackupStorageSpec, Capacity, ImageStoreSpec, StorageType
 from controller.model.digest import Digest
 from controller.model.image import Content, Format, Timeouts
+from controller.model.origin import Peer
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TransferRequest, TransferTarget, Validator
 from controller.model.url import SourceUrl
 from controller.ports import FetchRequest, StagedFile, StopToken
@@ -71,6 +73,7 @@ class ScriptedBody:
     validator: Validator
     stop: StopToken
     served_by: str = "memory"
+    peer: Peer | None = None
     complete: bool = False
     closed: bool = False
 
@@ -201,7 +204,7 @@ class MemoryStorage:
         found = self.contents.get(sha256.hex)
         return found[0] if found else None
 
-    def link(self, image_uuid: str, ref: StoredRef) -> str:
+    def link(self, image_uuid: str, ref: StoredRef, receipt: Mapping[str, Any] | None = None) -> str:
         raise AssertionError("a transfer does not ask this")
 
     def unlink(self, image_uuid: str, sha256: Digest) -> None:
