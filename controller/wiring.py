@@ -1,11 +1,13 @@
 """The composition root: settings -> adapters -> engine -> mode. The only place that builds things."""
 
+import functools
 import os
 import socket
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from controller.kube.client import Client
     from controller.kube.foresight import Foreseen
     from controller.kube.loop import Operator
+    from controller.serve.health import Pulse
+    from controller.serve.metrics import Reading
 
 CLOSE_WITHIN_S = 30.0
 """Seconds that running transfers get to leave a resumable partial behind."""
@@ -66,6 +70,7 @@ class Built:
         secrets: Secrets | None = None,
         figures: Figures | None = None,
     ) -> None:
+        figures = figures or Figures()
         self.progress = Progress()
         self._transfers: Lanes | None = None
         factory = storages(clock)
@@ -317,40 +322,71 @@ def operator(settings: Settings, mode: OperatorSettings) -> Iterator["Operator"]
     events = Events(client, system, identity)
     built = Operator(client, build, mode, system, leadership, events.saw)
     try:
-        with _served(built, client, done, mode, system):
+        read = functools.partial(_reading, built, client, done, system)
+        with _serving(mode.serve, built.health, read, system, mode.list_interval):
             yield built
     finally:
         events.close()
         client.close()
 
 
-@contextmanager
-def _served(of: "Operator", client: "Client", done: Figures, mode: OperatorSettings, clock: Clock) -> Iterator[None]:
-    if mode.serve is None:
-        yield
-        return
-    from controller.serve.metrics import Metrics, Reading
-    from controller.serve.server import Server
+def _reading(of: "Operator", client: "Client", done: Figures, clock: Clock) -> "Reading":
+    """Return what an operator shows at this moment."""
+    from controller.serve.metrics import ClusterReading, Reading
 
-    def read() -> Reading:
-        health, engine = of.health, of.health.engine
-        return Reading(
-            leading=health.leading,
-            resources=health.resources,
-            now=clock.now(),
-            done=done,
-            queue_depth=len(engine.queue) if engine else 0,
-            transfers=engine.transfers.load() if engine else (0, 0),
+    health, engine = of.health, of.health.engine
+    return Reading(
+        leading=health.leading,
+        resources=health.resources,
+        now=clock.now(),
+        done=done,
+        queue_depth=len(engine.queue) if engine else 0,
+        transfers=engine.transfers.load() if engine else (0, 0),
+        cluster=ClusterReading(
             api_writes=client.writes(),
             resyncs=health.resyncs,
             missed=health.missed,
             feed_starts=health.feed_starts,
             synced_age_s=None if health.synced_at is None else clock.monotonic() - health.synced_at,
-        )
+        ),
+    )
 
-    server = Server(*mode.serve, of.health, Metrics(read), clock, mode.list_interval)
-    server.start()
+
+@contextmanager
+def served(of: Standalone, address: tuple[str, int] | None, scan_interval: timedelta) -> Iterator[int | None]:
+    """Answer probes and scrapes of a standalone instance for as long as the block lasts, at the port that is yielded.
+
+    Without an address nothing is answered.
+
+    Raises:
+        Usage: the address cannot be had.
+
+    """
+    system = SystemClock()
+
+    def read() -> "Reading":
+        from controller.serve.metrics import Reading
+
+        engine = of.engine
+        return Reading(True, of.state, system.now(), engine.figures, len(engine.queue), engine.transfers.load())
+
+    with _serving(address, of.pulse, read, system, scan_interval) as port:
+        yield port
+
+
+@contextmanager
+def _serving(
+    address: tuple[str, int] | None, pulse: "Pulse", read: Callable[[], "Reading"], clock: Clock, interval: timedelta
+) -> Iterator[int | None]:
+    if address is None:
+        yield None
+        return
+    from controller.serve.metrics import Metrics
+    from controller.serve.server import Server
+
+    server = Server(*address, pulse, Metrics(read), clock, interval)
+    port = server.start()
     try:
-        yield
+        yield port
     finally:
         server.close()

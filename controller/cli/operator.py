@@ -49,12 +49,7 @@ _CLUSTER = (
         metavar="DURATION",
         help="Take the lease over from a replica that was silent for so long.",
     ),
-    options.option(
-        "--serve",
-        type=options.Address(),
-        metavar="HOST:PORT",
-        help="Answer /healthz, /readyz and /metrics there; `:8080` is every address.",
-    ),
+    options.serve,
 )
 """What operator mode has beyond the other modes."""
 

@@ -173,6 +173,12 @@ def _place(
     return Place(None, kubeconfig, context)
 
 
+serve = option(
+    "--serve",
+    type=Address(),
+    metavar="HOST:PORT",
+    help="Answer /healthz, /readyz and /metrics there; `:8080` is every address.",
+)
 all_namespaces = option("-A", "--all-namespaces", is_flag=True, help="Look in all namespaces.")
 verbose = option("-v", "--verbose", is_flag=True, help="Log every pass, not only changes.")
 output = option(

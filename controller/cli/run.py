@@ -29,6 +29,7 @@ from controller.settings import GitSettings, StandaloneSettings
 @options.scrub_rate
 @options.max_deletions
 @options.confirm_deletions
+@options.serve
 @options.verbose
 def run(
     paths: Sequence[Path],
@@ -45,6 +46,7 @@ def run(
     scrub_rate: int,
     max_deletions: int,
     confirm_deletions: bool,
+    serve: tuple[str, int] | None,
     verbose: bool,
 ) -> int:
     """Watch PATH... and keep its images as they are asked for, until SIGINT or SIGTERM.
@@ -65,7 +67,11 @@ def run(
     rates = {"parallel": parallel, "max_size": max_size, "scrub_rate": scrub_rate}
     settings = running.settings(networks, allowed_paths, asking=asking, resync_interval=resync_interval, **rates)
     mode = StandaloneSettings(state_dir, scan_interval, max_deletions, confirm_deletions, secrets_dir, git)
-    with running.interrupts() as stop, wiring.standalone(settings, mode, paths) as instance:
+    with (
+        running.interrupts() as stop,
+        wiring.standalone(settings, mode, paths) as instance,
+        wiring.served(instance, serve, scan_interval),
+    ):
         instance.keep(paths, stop, _report)
     return exits.OK
 

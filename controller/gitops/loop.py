@@ -100,6 +100,15 @@ class Converged:
     interrupted: bool
 
 
+@dataclass(slots=True)
+class Pulse:
+    """What the loop says of itself to a probe; monotonic seconds. `synced_at` None: no look at the manifests yet."""
+
+    term_began: float
+    synced_at: float | None = None
+    leading: bool = True
+
+
 class Standalone:
     """One reconciling instance over a state directory. The caller holds the instance lock."""
 
@@ -124,6 +133,7 @@ class Standalone:
         self._settings = settings
         self._clock = clock
         self._guards = Guards(settings.max_deletions_percent, settings.confirm_deletions)
+        self.pulse = Pulse(clock.monotonic())
         self._reported: tuple[Problem, ...] = ()
         self._held_back: tuple[HeldBack, ...] = ()
 
@@ -191,6 +201,7 @@ class Standalone:
                 if changed.is_set():
                     changed.clear()
                     self._look_again(paths, report)
+                self.pulse.synced_at = self._clock.monotonic()
         finally:
             if self.following is not None:
                 self.following.stop()

@@ -20,6 +20,18 @@ from controller.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterReading:
+    """What operator mode counts beside."""
+
+    api_writes: Mapping[tuple[str, str], int]
+    """By verb and resource."""
+    resyncs: int
+    missed: int
+    feed_starts: int
+    synced_age_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """All that is shown, at one moment. `resources` None: it is the standby and knows nothing."""
 
@@ -30,12 +42,8 @@ class Reading:
     queue_depth: int
     transfers: tuple[int, int]
     """How many wait for a slot, and how many have one."""
-    api_writes: Mapping[tuple[str, str], int]
-    """By verb and resource."""
-    resyncs: int
-    missed: int
-    feed_starts: int
-    synced_age_s: float | None
+    cluster: ClusterReading | None = None
+    """None in standalone mode."""
 
 
 class Metrics(Collector):
@@ -57,7 +65,8 @@ class Metrics(Collector):
         yield _gauge("goldmaster_leader", "Whether this replica reconciles", float(reading.leading))
         yield from _work(reading)
         yield from _bytes(reading.done)
-        yield from _cluster(reading)
+        if reading.cluster is not None:
+            yield from _cluster(reading.cluster)
         if reading.resources is not None:
             yield from _images(reading.resources, reading.now)
             yield from _storages(reading.resources)
@@ -111,7 +120,7 @@ def _bytes(done: Figures) -> Iterator[Metric]:
     yield from (received, saved)
 
 
-def _cluster(reading: Reading) -> Iterator[Metric]:
+def _cluster(reading: ClusterReading) -> Iterator[Metric]:
     writes = CounterMetricFamily(
         "goldmaster_api_writes",
         "Requests that change something on the API server, refused ones included",

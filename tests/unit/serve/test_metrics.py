@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from controller.engine.figures import Origin, Saving
 from controller.model.scrub import Scrub, ScrubState
 from controller.reasons import Reason
-from controller.serve.metrics import Metrics, Reading
+from controller.serve.metrics import ClusterReading, Metrics, Reading
 from tests.unit.engine.engine_bench import IMAGE, STORE, URL, Bench
 
 BOUNDED = {"phase", "reason", "origin", "by", "kind", "verb", "resource", "storage", "le"}
@@ -43,11 +43,9 @@ class Scrape:
             done=engine.figures,
             queue_depth=len(engine.queue),
             transfers=engine.transfers.load(),
-            api_writes={("update", "images/status"): 2},
-            resyncs=3,
-            missed=4,
-            feed_starts=1,
-            synced_age_s=5.0,
+            cluster=ClusterReading(
+                {("update", "images/status"): 2}, resyncs=3, missed=4, feed_starts=1, synced_age_s=5.0
+            ),
         )
 
 
