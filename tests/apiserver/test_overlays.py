@@ -16,6 +16,7 @@ from tests.apiserver.conftest import started
 pytestmark = pytest.mark.needs_kube
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 INSTALLS = [".", "overlays/one-node", "overlays/ha"]
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{operating.NAMESPACE}/leases/goldmaster"
 APPLY = ("apply", "--server-side", "--warnings-as-errors", "-k")
 Documents = list[dict[str, Any]]
 
@@ -127,6 +128,25 @@ def test_it_is_called_with_flags_that_there_are(built: Documents) -> None:
     assert context.params["serve"] == ("", 8080)
     election = context.params["leader_election"]
     assert election or the(built, "Deployment")["spec"]["strategy"]["type"] == "Recreate", "two must never overlap"
+
+
+def test_it_runs_as_it_is_called_and_passes_its_probes(
+    built: Documents, emptied: cluster.Cluster, folder: Path
+) -> None:
+    """With the flags of the container, all but the folder of the volume and the port, and the account of manifests."""
+    _, *flags = container(built)["args"]
+    called = [flag for flag in flags if not flag.startswith(("--storage-root", "--serve"))]
+    emptied.admin.delete(LEASE)
+    process = operating.OperatorProcess(emptied, folder, *called, "--serve=127.0.0.1:0").start()
+    try:
+        process.until(lambda: bool(process.said("operator.leads")))
+        for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+            path = container(built)[name]["httpGet"]["path"]
+            process.until(lambda path=path: process.probe(path)[0] == 200)  # type: ignore[misc]
+        assert process.metric("goldmaster_leader") == 1
+        assert bool(process.said("lease.acquired")) == ("--leader-election" in called)
+    finally:
+        assert process.stop() == 0
 
 
 def test_two_replicas_have_a_lease_a_volume_and_a_node_each() -> None:
