@@ -16,7 +16,7 @@ from controller.engine.rotations import Rotations
 from controller.engine.storages import Storages
 from controller.engine.usage import Measured
 from controller.model.resource import Image, Key, Kind
-from controller.model.transfer import Broken, TransferState
+from controller.model.transfer import Broken, Placed, TransferState
 from controller.plan import source
 from controller.plan.effects import Discard, LetGo, Link, Plan, StartTransfer
 from controller.plan.image import plan_image
@@ -139,8 +139,9 @@ class ImageReconciler:
     def _count(self, image: Image, observed: Observed, plan: Plan) -> None:
         """Count what was not fetched, as another image of the namespace has it."""
         shared = observed.shared
+        brought = [state.content for state in observed.transfers.values() if isinstance(state, Placed)]
         claimed = [effect.ref.content for effect in plan.effects if isinstance(effect, Link)]
-        if shared is not None and shared.content in claimed:
+        if shared is not None and shared.content in claimed and shared.content not in brought:
             self._holdings.spared(image.spec.url.redacted, shared.content, shared.length)
 
     def _carry_out(self, image: Image, plan: Plan) -> Image:

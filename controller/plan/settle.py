@@ -20,7 +20,7 @@ def known_revision(case: Case) -> Revision | None:
     """Return the verified revision that satisfies the spec, where one is known.
 
     Known is what the status says, what a claim on a storage says (a crash between placing and writing the status, or a
-    wiped state), what another image of the namespace has, and what the transfer of this very spec just placed.
+    wiped state), what the transfer of this very spec just placed, and what another image of the namespace has.
     """
     spec = case.image.spec
     source_id = source.source_id(spec.url, spec.checksum_from)
@@ -41,13 +41,13 @@ def known_revision(case: Case) -> Revision | None:
         claimed = Revision(best.content, best.source_id, best.url, best.imported_at, proof, best.origin)
         origin = _origin_of(case, claimed, source_id)
         return replace(claimed, source_id=source_id, url=spec.url.redacted, origin=origin)
+    placed = case.observed.transfers.get(case.key())
+    if isinstance(placed, Placed) and _held(case, placed.content):
+        return revision_of(placed, case)
     shared = case.observed.shared
     if shared is not None and source.satisfies(spec, shared.content, "") and _held(case, shared.content):
         proof, origin = source.proof(spec, None), Origin(shared.by, length=shared.length, fetched_bytes=0)
         return Revision(shared.content, source_id, spec.url.redacted, case.now, proof, origin)
-    placed = case.observed.transfers.get(case.key())
-    if isinstance(placed, Placed) and _held(case, placed.content):
-        return revision_of(placed, case)
     return None
 
 

@@ -71,6 +71,7 @@ def half(data: bytes, *headers: str) -> Script:
 def test_a_mirror_serves_where_the_url_does_not(shell: Shell, mirror: Served) -> None:
     with HostileServer(answering("404 Not Found", "Content-Length: 0")) as gone:
         assert apply(shell, gone.url("/a?sig=hunter2"), mirror.url("/m.raw")) == 0
+        assert "transfer.deduplicated" not in shell.err, "what it fetched itself was not spared"
         source = status(shell)["source"]
         assert source["servedBy"] == source["mirror"] == mirror.url("/m.raw")
         assert source["etag"] == '"/m.raw-1"'
