@@ -122,9 +122,9 @@ def test_a_storage_and_its_images_go_together_in_any_order(
     order.insert(place, "backupstorage/doomed")
     root = operator.root / f"doomed-{namespace}"
     apply(kube, namespace, operating.storage("doomed", root))
-    for name, seed in (("one", 24), ("two", 25)):
+    for name, seed, policy in (("one", 24, "Direct"), ("two", 25, "Delay")):
         url = images.add(f"/together-{name}.raw", make.raw(seed=seed))
-        apply(kube, namespace, operating.image(name, url, backupStorages=["doomed"], deletionPolicy="Direct"))
+        apply(kube, namespace, operating.image(name, url, backupStorages=["doomed"], deletionPolicy=policy))
     for name in ("one", "two"):
         wait_for(kube, operator, namespace, f"image/{name}", "Ready")
     for what in order:
@@ -132,4 +132,5 @@ def test_a_storage_and_its_images_go_together_in_any_order(
     for what in order:
         done = kube.kubectl("wait", "--for=delete", what, "-n", namespace, "--timeout=30s", check=False)
         assert done.returncode == 0 or "NotFound" in done.stderr, f"{done.stderr}\n{operator.tail()}"
-    assert [path for path in (root / "objects").rglob("*") if path.is_file()] == []
+    left = [path for path in (root / "objects").rglob("*") if path.is_file() and path.suffix != ".json"]
+    assert [path.read_bytes() for path in left] == [make.raw(seed=25)], "what is in the trash stays with its directory"
