@@ -69,28 +69,28 @@ class Scrubs:
         if interval is None or not storage.connected or storage.resource.meta.deleting:
             self.forget(storage.name, "spec.scrubInterval was taken off" if interval is None else "the storage is away")
             return
-        if not self._open or self.running(storage.name):
+        if not self._open or self.running(storage.uuid):
             return
         record = storage.adapter.scrub_record()
         if planned.due(interval, record, storage.uuid, self._clock.now()):
             self._begin(storage, planned.begin(record, self._clock.now()))
 
-    def running(self, name: str) -> bool:
-        """Whether a scrub of the storage of this name is under way."""
+    def running(self, uuid: str) -> bool:
+        """Whether a scrub of the storage of this uuid is under way."""
         with self._lock:
-            return name in self._runs
+            return uuid in self._runs
 
-    def state(self, name: str) -> Scrub | None:
+    def state(self, uuid: str) -> Scrub | None:
         """Return what this instance knows of the scrub of a storage; None: it has begun none."""
         with self._lock:
-            run = self._runs.get(name)
-            return run.scrub if run is not None else self._ended.get(name)
+            run = self._runs.get(uuid)
+            return run.scrub if run is not None else self._ended.get(uuid)
 
     def forget(self, name: str, why: str) -> None:
-        """End the scrub of a storage soon, if there is one."""
+        """End the scrub of the storage of this name soon, if there is one."""
         with self._lock:
-            run = self._runs.get(name)
-        if run is not None:
+            runs = [run for run in self._runs.values() if run.name == name]
+        for run in runs:
             run.end(why)
 
     def stop(self) -> None:
@@ -105,20 +105,20 @@ class Scrubs:
 
     def _begin(self, storage: OpenStorage, record: ScrubRecord) -> None:
         with self._lock:
-            if not self._open or storage.name in self._runs:
+            if not self._open or storage.uuid in self._runs:
                 return
             run = _Run(
                 storage, record, self._clock, self._settings, self._busy, self._on_damage, self._end, self._event()
             )
-            self._runs[storage.name] = run
+            self._runs[storage.uuid] = run
             run.thread.start()
         self._on_change(storage.name)
 
-    def _end(self, name: str) -> None:
+    def _end(self, storage: OpenStorage) -> None:
         with self._lock:
-            run = self._runs.pop(name)
-            self._ended[name] = run.scrub
-        self._on_change(name)
+            run = self._runs.pop(storage.uuid)
+            self._ended[storage.uuid] = run.scrub
+        self._on_change(storage.name)
 
 
 class _Run:
@@ -132,7 +132,7 @@ class _Run:
         settings: ScrubSettings,
         busy: Callable[[], bool],
         on_damage: Callable[[OpenStorage, Digest], None],
-        on_end: Callable[[str], None],
+        on_end: Callable[[OpenStorage], None],
         stop: threading.Event,
     ) -> None:
         self._storage = storage
@@ -147,6 +147,11 @@ class _Run:
         self._why = ""
         self._read_at = self._saved_at = clock.monotonic()
         self.thread = threading.Thread(target=self._scrub, name=f"scrub-{storage.name}")
+
+    @property
+    def name(self) -> str:
+        """Of the storage."""
+        return self._storage.name
 
     @property
     def scrub(self) -> Scrub:
@@ -174,7 +179,7 @@ class _Run:
             log.exception("scrub.bug", storage=name)
             self._break_off(f"internal error: {type(exc).__name__}")
         finally:
-            self._on_end(name)
+            self._on_end(self._storage)
 
     def _break_off(self, why: str) -> None:
         """What was not read is not clean: it is not known."""

@@ -49,7 +49,7 @@ class Storages:
     """Reconciles BackupStorage objects and hands their adapters to whoever reconciles images.
 
     `on_change` is called when a storage came, went, changed its spec, or began or ceased to answer. `scrub` says
-    what this instance knows of the scrub of a storage, by name.
+    what this instance knows of the scrub of a storage, by uuid.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Storages:
             return False
         before = self._adapter(resource)
         probed = self._probe(before.adapter, create=not connected_before(resource))
-        if (ours := self._scrub(key.name)) is not None:
+        if (ours := self._scrub(source.storage_uuid(resource))) is not None:
             probed = replace(probed, scrub=ours, scrubbing=True)
         status = plan_storage(resource, probed, self._clock.now())
         unwritten: errors.TransientError | None = None

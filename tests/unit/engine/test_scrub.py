@@ -63,8 +63,8 @@ class Rig:
 
     def wait(self) -> Scrub:
         with self._over:
-            assert self._over.wait_for(lambda: not self.scrubs.running("s1"), WITHIN_S)
-        found = self.scrubs.state("s1")
+            assert self._over.wait_for(lambda: not self.scrubs.running(self.storage.uuid), WITHIN_S)
+        found = self.scrubs.state(self.storage.uuid)
         assert found is not None
         return found
 
@@ -110,11 +110,11 @@ def test_every_copy_is_read_once_and_counted(rig: Rig) -> None:
 def test_nothing_begins_where_none_is_wanted_or_this_process_does_not_stay(rig: Rig) -> None:
     never = Scrubs(rig.bench.clock, FAST, busy=lambda: False, on_damage=lambda *_: None, on_change=lambda _: None)
     never.look(rig.storage)
-    assert not never.running("s1")
+    assert not never.running(rig.storage.uuid)
     rig.bench.resources.put(STORE, SPEC)
     rig.bench.engine.storages.reconcile(STORE)
     rig.look()
-    assert not rig.scrubs.running("s1")
+    assert not rig.scrubs.running(rig.storage.uuid)
     assert rig.store.scrubbed is None
 
 
@@ -197,9 +197,9 @@ def test_a_stop_ends_a_wait_at_once_and_leaves_where_to_go_on() -> None:
     assert slow.store.scrubbed is not None
     assert slow.store.scrubbed.scrub.state is ScrubState.INTERRUPTED
     assert "next start" in slow.store.scrubbed.scrub.message
-    assert not slow.scrubs.running("s1")
+    assert not slow.scrubs.running(slow.storage.uuid)
     slow.look()
-    assert not slow.scrubs.running("s1"), "stopped for good"
+    assert not slow.scrubs.running(slow.storage.uuid), "stopped for good"
 
 
 def test_an_interval_that_is_taken_off_ends_the_scrub() -> None:
@@ -342,13 +342,14 @@ def test_a_storage_that_is_gone_is_not_scrubbed_on(bench: Bench) -> None:
     bench.converge()
     bench.engine.scrubs.open()
     bench.clock.advance(60)
-    done(bench, lambda: bench.engine.scrubs.running("s1"))
+    uuid = bench.engine.storages.all()[0].uuid
+    done(bench, lambda: bench.engine.scrubs.running(uuid))
     bench.resources.remove(Key(Kind.IMAGE, "default", "img"))
     bench.engine.enqueue(bench.resources.keys(Kind.IMAGE))
     bench.resources.remove(STORE)
     bench.work()
     bench.clock.advance(60)
-    done(bench, lambda: not bench.engine.scrubs.running("s1"))
+    done(bench, lambda: not bench.engine.scrubs.running(uuid))
 
 
 def test_what_a_scrub_proved_costs_each_image_one_write_and_the_next_look_none(bench: Bench) -> None:
