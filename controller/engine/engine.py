@@ -11,7 +11,7 @@ from controller.engine.berths import source_name
 from controller.engine.figures import Figures
 from controller.engine.holdings import Holdings
 from controller.engine.queue import KeyedQueue
-from controller.engine.reconcile import CONFLICT_SOON, TROUBLE_SOON, ImageReconciler, Outcome
+from controller.engine.reconcile import CONFLICT_SOON, ImageReconciler, Outcome, trouble_soon
 from controller.engine.scrub import Scrubs
 from controller.engine.storages import OpenStorage, Storages
 from controller.model import conditions
@@ -145,7 +145,7 @@ class Engine:
         except errors.TransientError as exc:
             log.warning("reconcile.broken_off", key=str(key), message=str(exc))
             self.queue.add_after(
-                key, (CONFLICT_SOON if isinstance(exc, errors.Conflict) else TROUBLE_SOON).total_seconds()
+                key, (CONFLICT_SOON if isinstance(exc, errors.Conflict) else trouble_soon(exc)).total_seconds()
             )
         except Exception:
             log.exception("reconcile.bug", key=str(key))

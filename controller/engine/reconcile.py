@@ -49,6 +49,12 @@ class Outcome:
     """Whether its source is being looked at."""
 
 
+def trouble_soon(error: errors.GoldmasterError) -> timedelta:
+    """Return when to look again after an error in the middle of a pass; never before the other side said."""
+    asked = error.retry_after if isinstance(error, errors.TransientError) else None
+    return max(TROUBLE_SOON, asked or TROUBLE_SOON)
+
+
 class ImageReconciler:
     """Reconciles images by key. Thread-safe as long as one thread has a key at a time."""
 
@@ -132,7 +138,7 @@ class ImageReconciler:
             return Outcome(CONFLICT_SOON, unanswered)
         except (errors.TransientError, errors.StorageDamaged) as exc:
             log.warning("image.pass_broken", image=str(key), reason=exc.reason, message=str(exc))
-            return Outcome(TROUBLE_SOON, unanswered)
+            return Outcome(trouble_soon(exc), unanswered)
         log.error("image.does_not_settle", image=str(key), steps=MAX_STEPS)
         return Outcome(TROUBLE_SOON, unanswered)
 

@@ -41,7 +41,12 @@ IDENTITY: Any = "goldmaster"
 """Said to kopf, which else asks for the name of our user: in a container it may have none, and the watch would end."""
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 60.0
+STEADY_S = 20.0
+"""After so long it broke for another reason than the last time: the next start waits for as little as the first."""
 STOP_WITHIN_S = 20.0
+END_WITHIN_S = 5.0
+"""kopf gets so long to end when asked; then its loop is stopped."""
+CLEAN_UP_S = 2.0
 
 
 class Backoffs:
@@ -80,6 +85,7 @@ class Feed:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._sessions: list[aiohttp.ClientSession] = []
         self.starts = 0
         """How often kopf was started: what is above 1 were restarts."""
 
@@ -117,6 +123,7 @@ class Feed:
             loop, stop = self._loop, self._stop
             if loop is not None and stop is not None:
                 loop.call_soon_threadsafe(stop.set)
+                loop.call_soon_threadsafe(loop.call_later, END_WITHIN_S, loop.stop)
 
     def _run(self) -> None:
         delay = FIRST_BACKOFF_S
@@ -124,13 +131,36 @@ class Feed:
             began = self._clock.monotonic()
             self.starts += 1
             try:
-                asyncio.run(self._watch())
+                self._run_once()
             except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  whatever ended it, the feed goes on
                 log.warning("kube.feed_broke", message=f"{type(exc).__name__}: {exc}")
-            if self._clock.monotonic() - began > LAST_BACKOFF_S:
+            if self._clock.monotonic() - began > STEADY_S:
                 delay = FIRST_BACKOFF_S
             self._closing.wait(delay)
             delay = min(delay * 2, LAST_BACKOFF_S)
+
+    def _run_once(self) -> None:
+        """Run kopf in a loop of its own until it ends, or until the loop is stopped under it.
+
+        Not by asyncio.run, which waits for tasks that were cancelled: where one of kopf's watchers fails, others may
+        wait for credentials that nobody gives them any more, and cancelling does not wake them.
+        """
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(self._watch())
+        finally:
+            with self._lock:
+                self._loop = self._stop = None
+                sessions, self._sessions = self._sessions, []
+            for task in (left := asyncio.all_tasks(loop)):
+                task.cancel()
+            ends = [*left, *(loop.create_task(session.close()) for session in sessions)]
+            if ends:
+                loop.run_until_complete(asyncio.wait(ends, timeout=CLEAN_UP_S))
+            if stuck := sum(not task.done() for task in ends):
+                log.warning("kube.feed_stuck", message=f"{stuck} tasks of kopf's do not end; left behind")
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
 
     async def _watch(self) -> None:
         stop = asyncio.Event()
@@ -138,17 +168,13 @@ class Feed:
             self._loop, self._stop = asyncio.get_running_loop(), stop
         if self._closing.is_set():
             stop.set()
-        try:
-            await kopf.operator(
-                registry=self._registry(),
-                settings=_settings(),
-                clusterwide=True,
-                identity=IDENTITY,
-                stop_flag=stop,
-            )
-        finally:
-            with self._lock:
-                self._loop = self._stop = None
+        await kopf.operator(
+            registry=self._registry(),
+            settings=_settings(),
+            clusterwide=True,
+            identity=IDENTITY,
+            stop_flag=stop,
+        )
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -190,6 +216,8 @@ class Feed:
             headers["Authorization"] = aiohttp.encode_basic_auth(*login.basic.split(":", 1))
         tls = self._access.tls(login) if self._access.server.startswith("https:") else False
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=tls), headers=headers)
+        with self._lock:
+            self._sessions.append(session)
         expires = login.expires
         if login.rotates:
             expires = self._clock.now() + timedelta(minutes=10)  # the kubelet renews a token long before it expires

@@ -37,7 +37,7 @@ DELIVERY_S = 15.0
 """How long the watch may take to report what a list has shown already; after that it is dead."""
 WATCHING_EVERY_S = 5.0
 """How often to ask whether there is a watch: kopf keeps a task per busy object, and all of them are looked at."""
-UNWATCHED_S = 30.0
+UNWATCHED_S = 10.0
 """How long there may be no watch before kopf is started anew."""
 
 

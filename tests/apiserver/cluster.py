@@ -37,7 +37,8 @@ class Cluster:
         self._environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8"}
         self._processes = processes.Processes(folder, self._environ)
         self._authority = credentials.Authority(folder)
-        self._serving = self._authority.server()
+        self.serving = self._authority.server()
+        """The API server's certificate and key; also for what stands before it."""
         self._token_key = credentials.token_key(folder)
         self.admin_pair = self._authority.client("admin", "system:masters")
         """Client certificate of a user whom RBAC does not bind."""
@@ -180,8 +181,8 @@ class Cluster:
                 "--advertise-address=127.0.0.1",
                 "--endpoint-reconciler-type=none",  # nobody asks for the Service `kubernetes`
                 f"--secure-port={port}",
-                f"--tls-cert-file={self._serving.certificate}",
-                f"--tls-private-key-file={self._serving.key}",
+                f"--tls-cert-file={self.serving.certificate}",
+                f"--tls-private-key-file={self.serving.key}",
                 f"--client-ca-file={self.authority}",
                 f"--service-account-key-file={self._token_key}",
                 f"--service-account-signing-key-file={self._token_key}",

@@ -434,3 +434,25 @@ def test_what_an_image_has_is_known_as_soon_as_its_status_says_it(bench: Bench) 
     shared = bench.engine.holdings.of_namespace("default", content.content.source_digests[0])
     assert shared is not None
     assert shared.by == "Image default/img"
+
+
+def test_a_server_that_is_busy_is_not_written_to_before_it_said(bench: Bench) -> None:
+    bench.engine.probe_storages()
+    bench.engine.enqueue([IMAGE])
+    bench.work()
+    bench.transfers.finish()
+    tries = []
+    plain = bench.resources.write_image_status
+
+    def busy(image: Image, status: object) -> Image:
+        tries.append(bench.clock.now())
+        if len(tries) == 1:
+            raise errors.ClusterUnavailable("429", retry_after=timedelta(seconds=45))
+        return plain(image, status)  # type: ignore[arg-type]
+
+    bench.resources.write_image_status = busy  # type: ignore[method-assign]
+    for _ in range(60):
+        bench.work()
+        bench.clock.advance(timedelta(seconds=1))
+    assert bench.says(ConditionType.READY)
+    assert tries[1] - tries[0] >= timedelta(seconds=45)

@@ -27,6 +27,8 @@ class Api:
     lists: dict[str, object] = field(default_factory=dict)
     """What is answered to a path when no answer is left."""
     logins: int = 0
+    down: bool = False
+    """Answer 503 to everything."""
 
     def answer(self, status: int, body: object = None, **headers: str) -> None:
         self.answers.append((status, {} if body is None else body, headers))
@@ -53,6 +55,8 @@ def serving() -> Iterator[Api]:
             api.asked.append((self.command, self.path, self.headers.get("Authorization", ""), body))
             api.accepted.append(self.headers.get("Accept", ""))
             usual: tuple[int, object, dict[str, str]] = (200, api.lists.get(self.path.partition("?")[0], {}), {})
+            if api.down:
+                usual = (503, {}, {})
             status, document, headers = api.answers.pop(0) if api.answers else usual
             data = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)

@@ -253,3 +253,26 @@ def test_what_cannot_be_read_is_told_in_its_status_and_kept_from_the_engine(worl
     assert "spec.invented" in conditions["Ready"]["message"]
     assert world.resources is not None
     assert world.resources.image(Key(Kind.IMAGE, "default", "newer")) is None
+
+
+def test_an_outage_of_ten_minutes_is_asked_about_seldom_and_ends_with_one_list(world: World) -> None:
+    """Time is the test's: what is counted is what the server gets to hear of us."""
+    asked: dict[str, int] = {}
+
+    def down() -> None:
+        asked["before"] = len(world.api.asked)
+        world.api.down = True
+
+    def up() -> None:
+        world.api.down = False
+        asked["during"] = len(world.api.asked) - asked["before"]
+        world.listed(IMAGES, documents.image("debian", 50), version=60)
+
+    world.at(100, down)
+    world.at(700, up)
+    operator = world.run(760)
+    assert world.resources is not None
+    assert world.resources.image(Key(Kind.IMAGE, "default", "debian")) is not None
+    assert world.queued() == {"debian"}
+    assert 15 <= asked["during"] <= 30, "after the first tries, one question in 30 s"
+    assert operator.health.resyncs >= 3
