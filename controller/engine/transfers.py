@@ -3,7 +3,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -107,11 +107,12 @@ class EmbeddedTransfers:
             job = self._jobs.get(key)
             if job is None:
                 return None
+            into = frozenset(target.uuid for target in job.request.targets)
             if job.state is not None:
-                return job.state
+                return replace(job.state, into=into) if isinstance(job.state, Running) else job.state
             if key in self._flights and not self._gives_up_waiting(key):
-                return Queued(0, behind=True)
-            return Queued(self._queue.position(key) or len(self._queue) + 1)
+                return Queued(0, behind=True, into=into)
+            return Queued(self._queue.position(key) or len(self._queue) + 1, into=into)
 
     def owned(self, owner: str) -> frozenset[str]:
         """Return the keys that this owner started or joined and has not released."""

@@ -1,6 +1,6 @@
 """Plain data of a transfer: what goes in, where it stands, what came out, and what is claimed on a storage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from controller.model.backup_storage import BackupStorageSpec
@@ -139,6 +139,8 @@ class Queued:
     position: int
     behind: bool = False
     """Takes no slot yet: another transfer fetches the same, and this one waits for its end, to share the bytes."""
+    into: frozenset[str] = field(default=frozenset(), compare=False)
+    """The storages that it will write to, by uuid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ class Running:
     bytes: int
     total_bytes: int | None
     resumed_bytes: int = 0
+    into: frozenset[str] = field(default=frozenset(), compare=False)
+    """The storages that it writes to, by uuid."""
 
 
 @dataclass(frozen=True, slots=True)

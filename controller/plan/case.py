@@ -61,6 +61,15 @@ class Case:
         given = self.image.spec.max_size_bytes
         return self.limits.default_max_size_bytes if given is None else given
 
+    def closed(self, into: frozenset[str]) -> list[str]:
+        """Name the storages of this image, of those that a transfer writes to, which answer and may take nothing."""
+        named = set(self.image.spec.backup_storages) | {storage.name for storage in self.choice.targets}
+        return [
+            storage.name
+            for storage in self.observed.storages
+            if storage.uuid in into and storage.name in named and storage.reachable and not storage.takes
+        ]
+
     @property
     def suspended(self) -> bool:
         """Whether nothing may start; a request in the state wins over the manifest."""

@@ -74,6 +74,9 @@ def _import(case: Case) -> Plan:
         case Broken() as state:
             return case.broken(request.key, state)
         case Queued() | Running() as state:
+            if closed := case.closed(state.into):
+                stop = (ReleaseTransfer(request.key),)
+                return case.not_ready_yet(f"stop the transfer into {', '.join(closed)}", stop, again=True)
             return case.under_way(request, state)
         case Placed() as state:
             return _placed_but_gone(case, request.key, state)

@@ -252,7 +252,7 @@ class World:
                     assert not closed, "a transfer into a storage that is not for this namespace"
                     self.started.append(request)
                     self.requests[request.key] = request
-                    self.states[request.key] = Running(0, None)
+                    self.states[request.key] = Running(0, None, into=frozenset(into))
             case ReleaseTransfer(key):
                 self.states.pop(key, None)
             case Link(uuid, ref, receipt):

@@ -1,6 +1,8 @@
 """Storages that are not for everybody: what is placed, what stays, and what the status says of it."""
 
-from controller.model.image import RefStatus
+import pytest
+
+from controller.model.image import RefStatus, State
 from controller.reasons import Reason
 from tests.fakes.world import World, available, content, ready, reason, spec
 
@@ -128,3 +130,38 @@ def test_an_image_that_chose_by_itself_keeps_serving_from_there() -> None:
     world.run()
     assert ready(world)
     assert [one.storage_name for one in world.image.status.refs] == [ref.storage_name]
+
+
+@pytest.mark.parametrize("close", [{"state": State.DISABLED}, {"permitted": False}], ids=["Disabled", "selector"])
+def test_a_transfer_into_a_storage_that_is_closed_meanwhile_is_stopped(close: dict[str, object]) -> None:
+    world = world_of("s1", backup_storages=("s1",))
+    world.settle()
+    assert world.states
+    for name, value in close.items():
+        setattr(world.store("s1"), name, value)
+    world.settle()
+    assert not world.states
+    assert reason(world) is Reason.DEPENDENCY_NOT_READY
+    world.store("s1").state, world.store("s1").permitted = State.ENABLED, True
+    world.run()
+    assert ready(world)
+
+
+def test_the_other_storages_of_such_a_transfer_are_gone_on_with() -> None:
+    world = world_of("s1", "s2", backup_storages=("s1", "s2"))
+    world.settle()
+    world.store("s1").state = State.DISABLED
+    world.settle()
+    assert [[target.name for target in request.targets] for request in world.started] == [["s1", "s2"], ["s2"]]
+    world.run()
+    assert available(world)
+    assert not world.store("s1").objects
+
+
+def test_a_storage_that_only_does_not_answer_stops_no_transfer() -> None:
+    world = world_of("s1", "s2", backup_storages=("s1", "s2"))
+    world.settle()
+    world.store("s1").up = False
+    world.settle()
+    assert len(world.started) == 1
+    assert world.states
