@@ -1,7 +1,9 @@
 """A web server on loopback that counts what is fetched and can hold an answer back in the middle."""
 
+import contextlib
 import http.server
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,11 +29,20 @@ class ImageServer:
     sent: dict[str, int] = field(default_factory=dict)
     """Bytes by path, of all answers together."""
     closing: bool = False
+    _answering: dict[str, set[socket.socket]] = field(default_factory=dict)
 
     def add(self, path: str, content: bytes) -> str:
         """Serve a file; return its URL."""
         self.files[path] = content
         return f"http://127.0.0.1:{self.port}{path}"
+
+    def cut(self, path: str) -> int:
+        """Reset the connections on which a file is sent just now; return how many there were."""
+        doomed = list(self._answering.get(path, ()))
+        for one in doomed:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        return len(doomed)
 
     def asked(self, path: str) -> int:
         """Return how often a file was asked for."""
@@ -62,10 +73,13 @@ def _handler(state: ImageServer) -> type[http.server.BaseHTTPRequestHandler]:
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
             self.end_headers()
+            state._answering.setdefault(self.path, set()).add(self.connection)
             try:
                 self._send(memoryview(data), start)
             except OSError:
                 self.close_connection = True
+            finally:
+                state._answering[self.path].discard(self.connection)
 
         def _send(self, data: memoryview, start: int) -> None:
             at = start
