@@ -1,5 +1,6 @@
 """An origin is asked no more often than it bears, by all images of an instance together."""
 
+import hashlib
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -27,7 +28,7 @@ from controller.settings import (
 )
 from tests.fakes.clock import FakeClock
 from tests.fakes.fetching import NEVER, asking, drain, fetch, http_source
-from tests.fakes.hostile_server import HostileServer, Peer, answering, redirecting, serving
+from tests.fakes.hostile_server import HostileServer, Peer, answering, head, redirecting, serving
 from tests.unit.engine import transfer_world
 
 RAW = bytes(range(256)) * 4096
@@ -164,3 +165,60 @@ def test_all_images_of_an_instance_wait_for_the_origin_and_no_try_is_counted(tmp
     queued = [name for name in seen if any(found and found.reason is Reason.QUEUED for found in reasons[name])]
     assert len(queued) == 1
     assert {one.attempts for one in seen[queued[0]]} == {0}
+
+
+class _Fussy:
+    """Serves images, counts those it owes an answer, and asks every seventh request for a pause of two seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Condition()
+        self._clock = SystemClock()
+        self._owed = 0
+        self.most_owed = 0
+        self.arrivals: list[float] = []
+        self.pauses: list[float] = []
+
+    def __call__(self, peer: Peer) -> None:
+        with self._lock:
+            self._owed += 1
+            self.most_owed = max(self.most_owed, self._owed)
+            self.arrivals.append(self._clock.monotonic())
+            self._lock.notify_all()
+            busy = len(self.arrivals) % 7 == 0
+            if busy:
+                self.pauses.append(self.arrivals[-1])
+            self._lock.wait_for(lambda: self._owed > 2, 0.1)  # whoever comes in spite of the bound is waited for
+        data = hashlib.sha256(peer.request_line.split()[1].encode()).digest() * 4096
+        if not busy:
+            peer.send(head(headers=[f"Content-Length: {len(data)}"]), data[:-1])
+        with self._lock:  # before the last byte: with it the client may be back sooner than this thread goes on
+            self._owed -= 1
+        peer.send(head(BUSY, ["Retry-After: 2"]) if busy else data[-1:])
+
+
+def test_many_images_of_a_fussy_server_all_come_and_none_comes_too_early(tmp_path: Path) -> None:
+    """Twenty at once, eight slots, two connections. A request that was on its way when the pause began is let pass."""
+    fussy = _Fussy()
+    with HostileServer(fussy) as server:
+        manifests = tmp_path / "manifests"
+        manifests.mkdir()
+        for number in range(20):
+            (manifests / f"{number}.yaml").write_text(
+                f"apiVersion: goldmaster.dev/v1alpha1\nkind: Image\nmetadata: {{name: i{number}, namespace: "
+                f"n{number % 3}}}\nspec: {{url: '{server.url(f'/{number}.raw')}', retry: {{initialBackoff: 1s}}}}\n"
+            )
+        settings = Settings(
+            source=SourceSettings((ip_network("127.0.0.0/8"),), politeness=PolitenessSettings(2, 10_000)),
+            transfer=TransferSettings(concurrency=8),
+            engine=EngineSettings(probe_interval=timedelta(seconds=1)),
+        )
+        with wiring.standalone(settings, StandaloneSettings(tmp_path / "state")) as instance:
+            instance.take(instance.load([manifests]))
+            assert instance.converge(90, threading.Event()).ended
+            images = instance.state.images()
+    assert all(conditions.is_true(image.status.conditions, ConditionType.READY) for image in images)
+    assert len({image.status.current.content.sha256 for image in images if image.status.current}) == 20
+    assert fussy.most_owed <= 2
+    assert len(fussy.pauses) >= 3
+    early = [at for at in fussy.arrivals for began in fussy.pauses if began + 1 < at < began + 2]
+    assert early == []
