@@ -49,16 +49,27 @@ class Events:
 
     def saw(self, before: AnyResource, after: AnyResource) -> None:
         """Compare two states of an object; never blocks."""
+        self._upstream(before, after)
         ready = conditions.find(after.status.conditions, ConditionType.READY)
         if ready is None or (not ready.status and ready.reason in UNDER_WAY):
             return
         reason = Reason.SUCCEEDED if ready.status else ready.reason
         if self._told(before, reason):
             return
+        self._tell(after, reason.value, ready.message, warning=not ready.status)
+
+    def _upstream(self, before: AnyResource, after: AnyResource) -> None:
+        """Tell of a source that changed, and of one that changed again."""
+        kind = ConditionType.UPSTREAM_CHANGED
+        told, known = (conditions.find(one.status.conditions, kind) for one in (after, before))
+        if told is not None and (known is None or told.message != known.message):
+            self._tell(after, kind.value, told.message, warning=False)
+
+    def _tell(self, of: AnyResource, reason: str, message: str, *, warning: bool) -> None:
         try:
-            self._queue.put_nowait(self._event(after, reason, ready.message, warning=not ready.status))
+            self._queue.put_nowait(self._event(of, reason, message, warning=warning))
         except queue.Full:
-            log.warning("kube.event_dropped", key=str(after.meta.key), reason=reason.value)
+            log.warning("kube.event_dropped", key=str(of.meta.key), reason=reason)
 
     def close(self) -> None:
         """Post what waits, then end; give up after a moment."""
@@ -80,7 +91,7 @@ class Events:
                 del self._last[next(iter(self._last))]
         return last is reason
 
-    def _event(self, of: AnyResource, reason: Reason, message: str, *, warning: bool) -> dict[str, Any]:
+    def _event(self, of: AnyResource, reason: str, message: str, *, warning: bool) -> dict[str, Any]:
         key, now = of.meta.key, format_time(self._clock.now().replace(microsecond=0))
         namespace = key.namespace or CLUSTER_SCOPED_IN
         about = {"apiVersion": API_VERSION, "kind": key.kind.value, "name": key.name, "uid": of.meta.uid}
@@ -91,8 +102,8 @@ class Events:
             "kind": "Event",
             "metadata": {"generateName": f"{key.name[:200]}.", "namespace": namespace},
             "involvedObject": about | {"resourceVersion": of.meta.version},
-            "reason": reason.value,
-            "message": message[:MAX_MESSAGE] or reason.value,
+            "reason": reason,
+            "message": message[:MAX_MESSAGE] or reason,
             "type": "Warning" if warning else "Normal",
             "source": {"component": "goldmaster"},
             "reportingComponent": "goldmaster.dev/controller",

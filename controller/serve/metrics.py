@@ -139,12 +139,15 @@ def _cluster(reading: ClusterReading) -> Iterator[Metric]:
 def _images(resources: Resources, now: datetime) -> Iterator[Metric]:
     counts: Counter[tuple[str, str]] = Counter()
     oldest: datetime | None = None
+    changed = unknown = 0
     for key in resources.keys(Kind.IMAGE):
         image = resources.image(key)
         if image is None:
             continue
         ready = conditions.find(image.status.conditions, ConditionType.READY)
         counts[image.status.phase.value, ready.reason.value if ready else ""] += 1
+        changed += conditions.is_true(image.status.conditions, ConditionType.UPSTREAM_CHANGED)
+        unknown += bool(image.status.watch.error)
         proven = _proven_at(image)
         oldest = proven if oldest is None or (proven is not None and proven < oldest) else oldest
     family = GaugeMetricFamily(
@@ -153,6 +156,8 @@ def _images(resources: Resources, now: datetime) -> Iterator[Metric]:
     for labels, count in sorted(counts.items()):
         family.add_metric(labels, count)
     yield family
+    yield _gauge("goldmaster_sources_changed", "Images whose source has something else than what was imported", changed)
+    yield _gauge("goldmaster_sources_unknown", "Images whose source told nothing when it was last looked at", unknown)
     if oldest is not None:
         age_s = max((now - oldest).total_seconds(), 0.0)
         help_text = "Age of the proof of that served image whose bytes were proven longest ago"

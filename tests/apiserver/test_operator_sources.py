@@ -82,6 +82,14 @@ def test_a_source_that_changes_is_told_and_then_imported(
     status = look(kube, operator, namespace, "moving")
     kube.kubectl("wait", "--for=condition=UpstreamChanged", "--timeout=30s", "-n", namespace, "image/moving")
     assert status["source"]["seen"]["length"] == len(new)
+
+    def told() -> list[dict[str, Any]]:
+        events = kube.admin.get(f"/api/v1/namespaces/{namespace}/events").body["items"]
+        return [one for one in events if one["reason"] == "UpstreamChanged"]
+
+    operator.until(lambda: bool(told()))
+    look(kube, operator, namespace, "moving")
+    assert [(one["type"], one["involvedObject"]["name"]) for one in told()] == [("Normal", "moving")]
     assert status["current"]["sha256"] == sha256(old)
     assert sha256(new) not in stored_in(operator)
     patch = json.dumps({"spec": {"updatePolicy": "Import"}})

@@ -8,6 +8,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from controller.engine.figures import Origin, Saving
+from controller.model.conditions import Condition, ConditionType
+from controller.model.origin import Watch
 from controller.model.scrub import Scrub, ScrubState
 from controller.reasons import Reason
 from controller.serve.metrics import ClusterReading, Metrics, Reading
@@ -74,6 +76,17 @@ def test_the_age_of_the_oldest_proof_grows_until_it_is_renewed(scrape: Scrape) -
     scrape.bench.converge()
     scrape.bench.clock.advance(timedelta(days=2))
     assert scrape.value("goldmaster_oldest_verification_age_seconds") == 2 * 86400
+
+
+def test_sources_that_changed_or_told_nothing_are_counted(scrape: Scrape) -> None:
+    bench = scrape.bench
+    bench.converge()
+    assert (scrape.value("goldmaster_sources_changed"), scrape.value("goldmaster_sources_unknown")) == (0, 0)
+    image, now = bench.image(), bench.clock.now()
+    told = Condition(ConditionType.UPSTREAM_CHANGED, True, Reason.SOURCE_CHANGED, "ETag", 1, now)
+    status = replace(image.status, conditions=(*image.status.conditions, told), watch=Watch(now, "503"))
+    bench.resources.write_image_status(image, status)
+    assert (scrape.value("goldmaster_sources_changed"), scrape.value("goldmaster_sources_unknown")) == (1, 1)
 
 
 def test_a_scrub_renews_the_proof_and_tells_what_it_found(scrape: Scrape) -> None:
