@@ -116,3 +116,14 @@ def test_the_trash_is_read_once_for_many_new_images(bench: Bench, uuid: str) -> 
     bench.work()
     assert looks == 1
     assert uuid not in {found.status.uuid for key in keys if (found := bench.resources.image(key)) is not None}
+
+
+def test_what_is_in_the_trash_goes_by_applying_it_with_direct_and_deleting_it(bench: Bench, uuid: str) -> None:
+    """The way in a cluster, and without waiting for a download of something else."""
+    bench.resources.put(IMAGE, {"url": "http://nowhere.example/", "deletionPolicy": "Direct", "suspend": True})
+    bench.converge()
+    assert bench.image().status.uuid == uuid
+    delete(bench)
+    assert bench.store().trash() == ()
+    assert list(bench.store().claims()) == []
+    assert bench.store().find(content_of(DATA).sha256) is None
