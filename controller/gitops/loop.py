@@ -144,8 +144,8 @@ class Standalone:
         known = tuple(revisions.revised(tree, self._working_copies.look(Path(tree.root))) for tree in trees)
         if self.following is not None:
             followed = self.following.accept(known, self._guards)
-            if not followed:
-                return known  # what it declares is not known yet, storages among it
+            if not followed and not known:
+                return ()  # what it declares is not known yet, storages among it
             known += followed
         elif self.state.followed() is not None:
             self.state.write_followed(None)

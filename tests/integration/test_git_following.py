@@ -347,6 +347,15 @@ def test_the_command_says_what_is_in_force_and_ends_with_why(house: House, capsy
     assert f"has no branch none; main@sha1:{first} stays in force" in told
 
 
+def test_a_path_beside_a_repository_that_cannot_be_asked_goes_on(house: House, tmp_path: Path) -> None:
+    house.write("a")
+    path = tmp_path / "own"
+    path.mkdir()
+    (house.repository.path / "images" / "a.yaml").rename(path / "a.yaml")
+    images, following = house.apply(path)
+    assert (served(images["a"]), following.exit_code) == (sha256("a"), 4)
+
+
 # --- run -------------------------------------------------------------------------------------------------------------
 
 

@@ -38,6 +38,12 @@ def is_running(tmp_path: Path) -> bool:
         return False
 
 
+def ends(tmp_path: Path) -> bool:
+    """Wait for the end of the helper, which was killed a moment ago."""
+    pause = threading.Event()
+    return any(not is_running(tmp_path) or pause.wait(0.05) for _ in range(200))
+
+
 def test_what_it_prints_and_what_it_is_given(program: Path) -> None:
     script(program, 'echo "$@"; cat')
     data = bytes(range(256)) * 1000
@@ -58,7 +64,7 @@ def test_too_long_ends_it_with_its_helpers(program: Path, tmp_path: Path) -> Non
     script(program, HANGS.format(tmp_path))
     with pytest.raises(errors.SourceUnreachable, match=r"did not end within 0\.5 s"):
         process.run(Run((), timeout_s=0.5), CLOCK)
-    assert not is_running(tmp_path)
+    assert ends(tmp_path)
 
 
 def test_a_stop_ends_it_with_its_helpers(program: Path, tmp_path: Path) -> None:
@@ -69,7 +75,7 @@ def test_a_stop_ends_it_with_its_helpers(program: Path, tmp_path: Path) -> None:
     with pytest.raises(errors.Interrupted):
         process.run(Run(()), CLOCK, stop)
     timer.join()
-    assert not is_running(tmp_path)
+    assert ends(tmp_path)
 
 
 def test_too_much_output_ends_it(program: Path) -> None:
@@ -90,6 +96,19 @@ def test_nothing_of_the_environment_reaches_it(program: Path, monkeypatch: pytes
     assert (seen["GIT_TERMINAL_PROMPT"], seen["GIT_ALLOW_PROTOCOL"]) == ("0", "https")
     assert (seen["GIT_CONFIG_COUNT"], seen["GIT_CONFIG_VALUE_0"]) == ("1", "Secret: s3cret")
     assert "s3cret" not in repr(what)
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [("git version 2.37.0", True), ("git version 3.0", True), ("git version 2.36.9.x", False), ("?", False)],
+)
+def test_a_git_that_is_too_old_is_refused(program: Path, text: str, new: bool) -> None:
+    script(program, f"echo '{text}'")
+    if new:
+        process.need_version((2, 37), CLOCK)
+    else:
+        with pytest.raises(errors.Usage, match=r"git 2\.37 or newer is needed"):
+            process.need_version((2, 37), CLOCK)
 
 
 def test_no_git_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """One run of git: a clean environment, its own process group, an end in time, and no more output than was asked for."""
 
 import os
+import re
 import resource
 import selectors
 import shutil
@@ -17,6 +18,7 @@ TICK_S = 0.1
 """How often the stop token and the time are looked at while git says nothing."""
 MAX_SAID_BYTES = 8192
 """Of what git says on standard error the end is kept: there it says why it gave up."""
+_VERSION = re.compile(r"git version (\d+)\.(\d+)")
 MAX_LINES = 3
 """Of what git said that a message repeats."""
 _NO_NEWS = {"Please make sure you have the correct access rights", "and the repository exists."}
@@ -73,6 +75,14 @@ class Run:
 def found() -> str | None:
     """Return the path of git, None where this machine has none."""
     return shutil.which("git")
+
+
+def need_version(least: tuple[int, int], clock: Clock, stop: StopToken = NEVER) -> None:
+    """Raise Usage where git is older: it would pass over settings that it does not know."""
+    text = run(Run(("version",)), clock, stop).decode(errors="replace")
+    found = _VERSION.search(text)
+    if found is None or (int(found[1]), int(found[2])) < least:
+        raise errors.Usage(f"git {least[0]}.{least[1]} or newer is needed, this is {logs.clip(text.strip())}")
 
 
 def run(what: Run, clock: Clock, stop: StopToken = NEVER) -> bytes:

@@ -25,6 +25,8 @@ from controller.ports import Clock, StopToken
 
 log = structlog.get_logger()
 
+LEAST_VERSION = 2, 37
+"""An older git does not know http.curloptResolve, passes over it, and looks the name up again."""
 ASK_TIMEOUT_S = 60.0
 FETCH_TIMEOUT_S = 600.0
 READ_TIMEOUT_S = 120.0
@@ -189,6 +191,7 @@ class GitRepository:
         """Begin, once: with a copy only if no killed process can have left it half written."""
         if self._opened:
             return
+        process.need_version(LEAST_VERSION, self._clock)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._remote.tidy()
         for left in self._folder.glob("verify-*"):
