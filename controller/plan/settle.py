@@ -189,7 +189,19 @@ def _history(case: Case, wanted: Revision) -> tuple[Revision, ...]:
     for revision in (*older, *_claimed(case)):
         known.setdefault(revision.content.sha256, revision)
     known.pop(wanted.content.sha256, None)
-    return tuple(known.values())[: case.image.spec.revision_history_limit]
+    kept = [revision for revision in known.values() if _may_have(case, revision)]
+    return tuple(kept)[: case.image.spec.revision_history_limit]
+
+
+def _may_have(case: Case, revision: Revision) -> bool:
+    """Whether a storage of the image has the bytes, or could not be asked: what is gone everywhere is no way back.
+
+    Older revisions are not moved: those on a storage that the image no longer names go with it.
+    """
+    claims = (storage.claim(revision.content.sha256) for storage in case.choice.targets if storage.reachable)
+    return any(not storage.reachable for storage in case.choice.targets) or any(
+        claim is not None and claim.intact for claim in claims
+    )
 
 
 def _claimed(case: Case) -> list[Revision]:

@@ -235,6 +235,22 @@ def test_two_storages_get_the_bytes_in_one_pass_and_a_third_a_copy(house: House)
         assert house.objects(name) == {digest(RAW)}
 
 
+def test_older_revisions_go_with_the_storage_that_they_lie_on(house: House) -> None:
+    """Only what is served is copied to another storage: the history lists no bytes that are nowhere."""
+    for name in ("s1", "s2"):
+        house.storage(name)
+    house.image("raw", house.source("a.raw", RAW), backupStorages="[s1]")
+    house.apply()
+    house.image("raw", house.source("b.raw", OTHER), backupStorages="[s1]")
+    found = house.apply()["raw"]
+    assert [revision.content.sha256.hex for revision in found.status.history] == [digest(RAW)]
+    house.image("raw", str(house.sources / "b.raw"), backupStorages="[s2]")
+    found = house.apply()["raw"]
+    assert ready(found)
+    assert found.status.history == ()
+    assert (house.objects("s1"), house.objects("s2")) == (set(), {digest(OTHER)})
+
+
 def test_a_damaged_store_is_healed_from_the_other(house: House) -> None:
     for name in ("s1", "s2"):
         house.storage(name)
