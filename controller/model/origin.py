@@ -39,6 +39,8 @@ class Peer:
     address: str
     """Numeric."""
     proxy: str | None = None
+    certificate: Digest | None = None
+    """Sha256 of the source's TLS certificate (DER); None without TLS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,11 @@ class Receipt:
     proof: str
     url: str
     imported_at: datetime
+    generation: int
+    """Of the Image that asked for it."""
     finished_at: datetime
+    asked_at: str | None = None
+    """The Git commit of its manifest, None where it is in none."""
     started_at: datetime | None = None
     fetched: Fetched | None = None
     confirmed_by: Fetched | None = None
@@ -76,7 +80,12 @@ def statement(receipt: Receipt, version: str) -> dict[str, Any]:
     content = receipt.content
     predicate = _present(
         how=receipt.how.value,
-        image={"name": receipt.image, "uuid": receipt.image_uuid},
+        image=_present(
+            name=receipt.image,
+            uuid=receipt.image_uuid,
+            generation=receipt.generation,
+            observedRevision=receipt.asked_at,
+        ),
         storage=receipt.storage,
         copiedFrom=None if receipt.copied_from is None else {"storage": receipt.copied_from},
         source=None if receipt.fetched is None else _fetched(receipt.fetched),
@@ -110,6 +119,7 @@ def _fetched(fetched: Fetched) -> dict[str, Any]:
         servedBy=fetched.served_by[:MAX_TEXT],
         address=None if peer is None else peer.address,
         proxy=None if peer is None else peer.proxy,
+        certificate=None if peer is None or peer.certificate is None else _digests((peer.certificate,)),
         etag=_clipped(fetched.validator.etag),
         lastModified=_clipped(fetched.validator.last_modified),
         bytes=fetched.length,

@@ -26,7 +26,9 @@ def _receipt(case: Case, storage_uuid: str, wanted: Revision) -> Receipt:
         proof=wanted.proof,
         url=wanted.url,
         imported_at=wanted.imported_at,
+        generation=case.image.meta.generation,
         finished_at=case.now,
+        asked_at=case.image.meta.revision,
     )
     placed = _placed(case, storage_uuid, wanted)
     if placed is None:

@@ -1,5 +1,6 @@
 """TLS is verified, whoever asks and whatever the environment says (security checklist 34)."""
 
+import hashlib
 import os
 import socket
 import ssl
@@ -12,6 +13,8 @@ from controller import errors
 from controller.adapters.clock import SystemClock
 from controller.adapters.sources.http import HttpSource
 from controller.adapters.sources.resolver import Endpoint
+from controller.model import origin
+from controller.model.digest import Algorithm, Digest
 from tests.fakes.certificates import Authority
 from tests.fakes.fetching import LOOPBACK, NEVER, QUICK, asking, drain, fetch
 from tests.fakes.hostile_server import HostileServer, Peer, head, redirecting, serving
@@ -38,6 +41,16 @@ def test_a_trusted_server_is_read_and_told_its_own_name(authority: Authority) ->
     context = authority.server("h.example")
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     with HostileServer(serving(b"image"), tls=context) as server:
+        body = source(authority).open(asking(server.url(host="h.example")), NEVER)
+        with socket.create_connection(("127.0.0.1", server.port)) as plain:
+            trusted = ssl.create_default_context(cafile=authority.ca_file)
+            with trusted.wrap_socket(plain, server_hostname="h.example") as secure:
+                certificate = secure.getpeercert(binary_form=True)
+        body.close()
+        assert certificate is not None
+        digest = Digest(Algorithm.SHA256, hashlib.sha256(certificate).hexdigest())
+        assert body.peer == origin.Peer("127.0.0.1", None, digest)
+        names.clear()
         assert fetch(source(authority), asking(server.url(host="h.example"))) == b"image"
         assert fetch(source(authority), asking(server.url(host="h.example."))) == b"image"
         assert server.peers[0].headers["host"] == f"h.example:{server.port}"

@@ -16,6 +16,8 @@ from controller.adapters.sources.http_limits import HttpLimits
 from controller.adapters.sources.proxy import Proxies, Proxy
 from controller.adapters.sources.resolver import Endpoint, Resolve, resolve_within
 from controller.adapters.sources.wire import Patience, Wire
+from controller.media.digester import Hasher
+from controller.model.digest import Algorithm, Digest
 from controller.model.origin import Peer
 from controller.model.secret import Credentials
 from controller.model.url import SourceUrl
@@ -71,7 +73,7 @@ class Dialler:
             self._judge_for_proxy(url, patience, stop)
             wire = self._first(self._found(proxy.url, patience, stop), proxy.url, allowed_s, patience)
         try:
-            peer = Peer(wire.peer_address, None if proxy is None else proxy.url.authority)
+            address = wire.peer_address
             if url.scheme == "https":
                 if proxy is not None:
                     patience.begin(f"asking the proxy {proxy.url.authority} for {url.authority}", allowed_s)
@@ -80,6 +82,7 @@ class Dialler:
                 special = told is not None and told.about_tls
                 context = tls.context(self._extra_ca_file, told) if special else self.trust
                 wire.start_tls(context, url.host.rstrip("."))
+            peer = Peer(address, None if proxy is None else proxy.url.authority, _sha256(wire.certificate))
         except BaseException:
             wire.close()
             raise
@@ -155,6 +158,14 @@ class Dialler:
                 raise
             return wire
         raise failure or errors.SourceUnreachable(f"{url.host} has no address")
+
+
+def _sha256(certificate: bytes | None) -> Digest | None:
+    if certificate is None:
+        return None
+    hasher = Hasher(Algorithm.SHA256)
+    hasher.update(certificate)
+    return hasher.digest()
 
 
 def _literal(url: SourceUrl) -> Endpoint | None:

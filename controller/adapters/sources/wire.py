@@ -131,6 +131,11 @@ class Wire:
         self._sock = secure
         self._ready(secure.do_handshake, self._readable)
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The certificate of the other end (DER), None without TLS."""
+        return self._sock.getpeercert(binary_form=True) if isinstance(self._sock, ssl.SSLSocket) else None
+
     def send(self, data: bytes) -> None:
         """Send all of `data`."""
         rest = memoryview(data)

@@ -121,7 +121,7 @@ FETCHED = Fetched(
     "http://m.example/a",
     "http://cdn.example/a",
     Validator('"v"', "Thu, 01 Jan 2026 00:00:00 GMT"),
-    Peer("192.0.2.1", "proxy.example:3128"),
+    Peer("192.0.2.1", "proxy.example:3128", SHA256),
     10,
     5,
     15,
@@ -136,7 +136,9 @@ RECEIPT = Receipt(
     "first use",
     "http://images.example/a",
     EPOCH,
+    3,
     EPOCH,
+    "main@sha1:" + "c" * 40,
     EPOCH,
     FETCHED,
 )
@@ -150,13 +152,19 @@ def test_the_document_is_an_in_toto_statement_about_the_stored_bytes() -> None:
     assert found["predicateType"] == "https://goldmaster.dev/import/v1"
     assert found["predicate"] == {
         "how": "Downloaded",
-        "image": {"name": "default/img", "uuid": "a" * 32},
+        "image": {
+            "name": "default/img",
+            "uuid": "a" * 32,
+            "generation": 3,
+            "observedRevision": "main@sha1:" + "c" * 40,
+        },
         "storage": "s1",
         "source": {
             "url": "http://m.example/a",
             "servedBy": "http://cdn.example/a",
             "address": "192.0.2.1",
             "proxy": "proxy.example:3128",
+            "certificate": {"sha256": SHA256.hex},
             "etag": '"v"',
             "lastModified": "Thu, 01 Jan 2026 00:00:00 GMT",
             "bytes": 15,
@@ -182,7 +190,7 @@ def test_what_was_not_done_is_not_in_it() -> None:
     assert "source" not in copied
     file = replace(RECEIPT, fetched=replace(FETCHED, peer=None, validator=Validator(), skipped=()))
     told = statement(file, "1")["predicate"]["source"]
-    assert not {"address", "proxy", "etag", "lastModified", "skipped"} & told.keys()
+    assert not {"address", "proxy", "certificate", "etag", "lastModified", "skipped"} & told.keys()
 
 
 @given(st.text(max_size=3000), st.text(max_size=3000))
