@@ -258,9 +258,23 @@ class Case:
         """What the status says still holds; the commit may be another one with the same spec."""
         return replace(self.image.status, observed_revision=self.image.meta.revision)
 
-    def under_way(self, request: TransferRequest, state: Queued | Running, *, current: Revision | None = None) -> Plan:
+    def brought(self, sha256: Digest) -> frozenset[str]:
+        """Name the ended transfers that brought a content, or proved the right to it: until it is claimed, they alone
+        say so.
+        """
+        states = self.observed.transfers.items()
+        return frozenset(key for key, one in states if isinstance(one, Placed) and one.content.sha256 == sha256)
+
+    def under_way(
+        self,
+        request: TransferRequest,
+        state: Queued | Running,
+        *,
+        current: Revision | None = None,
+        keep: frozenset[str] = frozenset(),
+    ) -> Plan:
         """Report on a transfer that waits or runs; join it where another image started it."""
-        effects = self.release_all(but=frozenset({request.key}))
+        effects = self.release_all(but=frozenset({request.key}) | keep)
         if request.key not in self.observed.owned:
             effects += (StartTransfer(request),)
         if isinstance(state, Queued):
@@ -284,9 +298,9 @@ class Case:
             wait = self.limits.progress_interval_s
         return self.ending(finding, current=current, effects=effects, requeue=timedelta(seconds=wait))
 
-    def start(self, requests: tuple[TransferRequest, ...], summary: str) -> Plan:
+    def start(self, requests: tuple[TransferRequest, ...], summary: str, *, keep: frozenset[str] = frozenset()) -> Plan:
         """Begin transfers; the status waits until it is clear that they do not end at once."""
-        stale = self.release_all(but=frozenset(request.key for request in requests))
+        stale = self.release_all(but=frozenset(request.key for request in requests) | keep)
         return self.not_ready_yet(summary, stale + tuple(StartTransfer(request) for request in requests))
 
     def not_ready_yet(self, summary: str, effects: tuple[Effect, ...], *, again: bool = False) -> Plan:

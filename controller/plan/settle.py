@@ -102,11 +102,22 @@ class Spread:
             elif there:
                 present.append(storage)
                 renewals.append(Link(storage.uuid, _claim(case, wanted)))
-            elif sha256 in storage.holds:
+            elif sha256 in storage.holds and _entitled(case, sha256):
                 links.append(Link(storage.uuid, _claim(case, wanted)))
             else:
                 missing.append(storage)
         return cls(tuple(present), tuple(unreachable), tuple(closed), tuple(missing), tuple(links), tuple(renewals))
+
+
+def _entitled(case: Case, sha256: Digest) -> bool:
+    """Whether the image may have bytes that lie on a storage: it has a claim on them somewhere, a transfer of its own
+    brought them or proved it, or another image of the namespace has them.
+
+    A status is no right: whoever can write one could name what others stored.
+    """
+    claimed = any(storage.claim(sha256) is not None for storage in case.observed.storages)
+    shared = case.observed.shared
+    return claimed or bool(case.brought(sha256)) or (shared is not None and shared.content.sha256 == sha256)
 
 
 def _same_claim(case: Case, claim: StoredRef | None, wanted: Revision) -> bool:
@@ -242,16 +253,17 @@ def _fill(case: Case, wanted: Revision, spread: Spread) -> Plan:
             trouble = {target.uuid: state.failure.reason for target in request.targets}
             broken, trouble = _not_healed(case, wanted, state, trouble) if origin is None else (state, trouble)
             return case.broken(request.key, broken, current=current, trouble=trouble)
+    keep = case.brought(wanted.content.sha256)
     for request, state in states.items():
         if isinstance(state, Queued | Running):
-            return case.under_way(request, state, current=current)
+            return case.under_way(request, state, current=current, keep=keep)
     if case.stalled_before:
         return case.still_stalled()
     if case.retry_at is not None:
         return case.retry_later()
     whence = origin.name if origin is not None else wanted.url
     places = ", ".join(storage.name for storage in spread.missing)
-    return case.start(requests, f"copy {wanted.content.sha256} from {whence} to {places}")
+    return case.start(requests, f"copy {wanted.content.sha256} from {whence} to {places}", keep=keep)
 
 
 def _not_healed(
@@ -279,6 +291,8 @@ def _requests(case: Case, wanted: Revision, spread: Spread, origin: StorageView 
 
 
 def _origin(case: Case, sha256: Digest) -> StorageView | None:
+    if not _entitled(case, sha256):
+        return None
     have = [storage for storage in case.observed.storages if storage.reachable and sha256 in storage.holds]
     have += [storage for storage in case.observed.storages if storage.serves(sha256)]
     return have[0] if have else None

@@ -113,6 +113,8 @@ class World:
     """What only images of other namespaces have."""
     placed: set[Digest] = field(default_factory=set)
     """What transfers of this image brought."""
+    proves: bool = False
+    """Whether the source's answer proves the right to what is stored already, wherever that is."""
     started: list[TransferRequest] = field(default_factory=list)
 
     @classmethod
@@ -216,13 +218,21 @@ class World:
                     return Placed(known, frozenset(), (), Validator(), "", 0, 0, proof)
         if expected is not None and expected not in found.source_digests:
             return Broken(Failure(Reason.CHECKSUM_MISMATCH, "expected and got", terminal=True), advanced=False)
-        wanted = {target.uuid for target in request.targets}
+        wanted = frozenset(target.uuid for target in request.targets)
+        self.placed.add(found.sha256)
+        held = frozenset(store.uuid for store in self.stores if store.up and found.sha256 in store.objects)
+        if held and self.proves and request.origin is None:
+            return Placed(found, wanted & held, (), Validator('"v"'), "http://images.example", 0, 0, proof)
+        return self._store(request, found, wanted, proof)
+
+    def _store(
+        self, request: TransferRequest, found: Content, wanted: frozenset[str], proof: str | None
+    ) -> TransferState:
         stored = [store for store in self.stores if store.uuid in wanted and store.up]
         if not stored:
             return Broken(Failure(Reason.STORAGE_UNAVAILABLE, "no target", terminal=False), advanced=False)
         for store in stored:
             store.objects[found.sha256] = found
-        self.placed.add(found.sha256)
         uuids, etag = frozenset(store.uuid for store in stored), self.etags.get(request.url.text, '"v"')
         if request.origin is not None:
             copied, name = Validator(), f"BackupStorage {request.origin.name}"

@@ -158,6 +158,20 @@ def test_another_namespace_asks_its_url_and_fetches_one_byte(tenants: Tenants, h
     assert current.proof == "first use"
 
 
+def test_bytes_that_lie_on_another_storage_only_are_copied_once_the_right_is_proven(
+    tenants: Tenants, https: Served
+) -> None:
+    first, second = tenants.storage("one"), tenants.storage("two")
+    tenants.image("a/base", https.url(PATH), backupStorages=["one"])
+    tenants.apply()
+    tenants.image("b/mine", https.url(PATH), backupStorages=["two"])
+    after = tenants.apply()
+    assert ready(after["b/mine"])
+    assert https.asked == [(PATH, 200), (PATH, 206)]
+    assert (len(tenants.copies(first)), len(tenants.copies(second))) == (1, 1)
+    assert fetched(after["b/mine"]) == 0
+
+
 def test_own_credentials_are_what_is_asked_with(tenants: Tenants, https: Served) -> None:
     tenants.secret("a", https.url(""), username="a", password="for-a-only")
     tenants.secret("b", https.url(""), token="for-b-only")

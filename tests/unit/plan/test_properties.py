@@ -79,6 +79,10 @@ class ImageLife(RuleBasedStateMachine):
         theirs = self.world.neighbours if neighbour else self.world.strangers
         theirs[content(seed).sha256] = self.world.stores[index].objects[content(seed).sha256] = content(seed)
 
+    @rule(proves=st.booleans())
+    def answers_prove_a_right(self, proves: bool) -> None:
+        self.world.proves = proves
+
     @rule()
     def somebody_else_leaves(self) -> None:
         """What this image has no claim on goes with the others."""
@@ -168,7 +172,9 @@ class ImageLife(RuleBasedStateMachine):
         assert plan.requeue >= timedelta(0)
         assert not (is_ready and is_stalled)
         if self.world.shared_here():
-            assert not any(request.origin is None for request in plan_requests(plan)), "no download of what is here"
+            assert not any(request.origin is None and not request.look for request in plan_requests(plan)), (
+                "no download of what is here"
+            )
         fetches = [
             key for key, state in self.world.states.items() if key.startswith("get-") and isinstance(state, Running)
         ]

@@ -58,10 +58,9 @@ def test_a_copy_names_the_storage_and_claims_no_fetch() -> None:
 
 
 def test_bytes_that_lay_there_already_claim_neither() -> None:
-    """As after a crash between placing and claiming, or when another image has them."""
-    made = imported("s1")
-    made.store("s1").claims.clear()
-    made.store("s1").receipts.clear()
+    """Another image of the namespace has them."""
+    made = World.of(spec(URL, checksum=content(1).sha256), "s1")
+    made.neighbours[content(1).sha256] = made.store("s1").objects[content(1).sha256] = content(1)
     made.run()
     found = receipt(made, "s1")
     assert (found.how, found.copied_from, found.fetched, found.started_at) == (How.SHARED, None, None, None)
