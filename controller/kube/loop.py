@@ -192,8 +192,8 @@ class _Term:
             running.engine.start()
             self._keep(feed, over, pause)
         finally:
+            running.close()  # first, as the next leader may begin before kopf has ended
             feed.close()
-            running.close()
 
     def _keep(self, feed: Feed, over: Callable[[], bool], pause: threading.Event) -> None:
         starts, watched_at, readable = 0, self._clock.monotonic(), self._namespaces.readable

@@ -45,6 +45,16 @@ class Fault:
         return re.fullmatch(self.method or ".*", method) is not None and re.search(self.path, path) is not None
 
 
+@dataclass(slots=True)
+class Hold:
+    """One request that is kept back until a test lets it go."""
+
+    method: str
+    path: str
+    arrived: threading.Event = field(default_factory=threading.Event)
+    free: threading.Event = field(default_factory=threading.Event)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One request and the status that was answered to it."""
@@ -100,6 +110,7 @@ class FaultProxy:
         self._trust = ssl.create_default_context(cafile=str(kube.authority))
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
+        self._holds: list[Hold] = []
         self._watches: list[_Watch] = []
         self._open: set[socket.socket] = set()
         self._asked: list[Asked] = []
@@ -122,6 +133,17 @@ class FaultProxy:
         finally:
             with self._lock:
                 self._faults.remove(fault)
+
+    @contextlib.contextmanager
+    def holding(self, method: str, path: str) -> Iterator[Hold]:
+        """Keep back the first such request, at the latest until the block ends; then it goes to the server."""
+        hold = Hold(method, path)
+        with self._lock:
+            self._holds.append(hold)
+        try:
+            yield hold
+        finally:
+            hold.free.set()
 
     def end_watches(self, last: bytes = b"", path: str = "") -> int:
         """End the watches on a path with some last words; return how many there were."""
@@ -160,6 +182,15 @@ class FaultProxy:
                     fault.hits += 1
                     return fault
         return None
+
+    def wait_for(self, method: str, path: str) -> None:
+        """Return when a request may go on."""
+        with self._lock:
+            held = [hold for hold in self._holds if hold.method == method and re.search(hold.path, path)]
+            self._holds = [hold for hold in self._holds if hold not in held]
+        for hold in held:
+            hold.arrived.set()
+            hold.free.wait(ANSWER_S)
 
     def note(self, method: str, path: str, status: int) -> None:
         """Remember a request."""
@@ -242,6 +273,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 json.dumps(_failure(fault.status)).encode(),
             )
         else:
+            self.proxy.wait_for(self.command, self.path)
             self._forward(body)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:

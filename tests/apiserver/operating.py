@@ -94,6 +94,14 @@ class OperatorProcess:
             self._process.kill()
         self._process.wait()
 
+    def freeze(self) -> None:
+        """Stop it where it is, as a node that hangs."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def probe(self, path: str) -> tuple[int, str]:
         """Ask its own HTTP server, of an operator started with --serve=127.0.0.1:0."""
         address = self.said("serve.listens")[-1]["message"]
