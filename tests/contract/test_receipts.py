@@ -1,9 +1,14 @@
 """What every BackupStorage keeps of `ports.Receipts`: the one in memory and the real ones."""
 
+from dataclasses import replace
+
 import pytest
 
 from controller import errors
+from controller.engine.trail import MAX_MESSAGE
 from controller.model.digest import Algorithm, Digest
+from controller.model.origin import Origin, Skipped, Validator
+from controller.reasons import Reason
 from tests.contract.conftest import Rig
 from tests.fakes.stored_bytes import IMAGE, OTHER_IMAGE, publish, put, ref_of
 
@@ -40,6 +45,20 @@ def test_a_receipt_goes_with_its_claim(rig: Rig) -> None:
     assert rig.storage.receipt(IMAGE, content.sha256) is None
     rig.storage.link(IMAGE, ref_of(content))
     assert rig.storage.receipt(IMAGE, content.sha256) is None
+
+
+def test_the_longest_claim_is_read_as_it_was_made(rig: Rig) -> None:
+    """Eight mirrors that were asked in vain, each with as much to say as is kept, in letters that JSON spells out."""
+    content = publish(rig.storage, b"image")
+    url = "http://m.example/" + "a" * 1000
+    skipped = (Skipped(url, Reason.SOURCE_NOT_FOUND, "é" * MAX_MESSAGE),) * 8
+    origin = Origin(url, Validator("é" * 600, "é" * 128), 5, url, skipped)
+    ref = replace(ref_of(content), origin=origin)
+    rig.storage.link(IMAGE, ref, RECEIPT)
+    (found,) = rig.storage.refs(IMAGE)
+    assert (found.origin, found.intact) == (origin, True)
+    assert rig.storage.receipt(IMAGE, content.sha256) == RECEIPT
+    assert list(rig.storage.findings()) == []
 
 
 def test_what_is_not_claimed_has_none_and_a_storage_that_is_away_does_not_say_so(rig: Rig) -> None:

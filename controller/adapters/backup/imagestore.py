@@ -191,7 +191,7 @@ class ImageStore:
                 claimed = mine.stat(name)
                 if claimed is None or not layout.same_file(claimed, info):
                     objects.link_over(room, shard, digest.hex, mine, name)
-                before = mine.read_small(record)
+                before = objects.claim_text(mine, name)
                 if receipt is None and before is not None:
                     receipt = records.read_receipt(before)
                 claim = records.claim_bytes(image_uuid, ref, receipt)
@@ -234,12 +234,12 @@ class ImageStore:
     def receipt(self, image_uuid: str, sha256: Digest) -> dict[str, Any] | None:
         """Return the receipt of a claim; see ports."""
         layout.require_image_uuid(image_uuid)
-        name = layout.require_sha256(sha256).hex[:40] + layout.RECORD_SUFFIX
+        name = layout.require_sha256(sha256).hex[:40]
         with (
             self._layout.root(f"look for the receipt of image {image_uuid}") as root,
             root.within(layout.IMAGES, image_uuid) as mine,
         ):
-            text = mine.read_small(name) if mine is not None else None
+            text = objects.claim_text(mine, name) if mine is not None else None
             return None if text is None else records.read_receipt(text)
 
     def open(self, sha256: Digest, *, fresh: bool = False) -> "ObjectReader":

@@ -21,6 +21,8 @@ from controller.model.image import Content
 from controller.model.transfer import Provenance, StoredRef
 
 _READ_BYTES = 2**20
+_CLAIM_BYTES = 2**18
+"""The longest claim that is read: what eight mirrors may have said, in letters that JSON writes as six; a receipt."""
 
 
 def read_record(shard: Directory, digest: Digest) -> Content | None:
@@ -55,9 +57,14 @@ def read_claims(mine: Directory, image_uuid: str) -> list[StoredRef]:
     return found
 
 
+def claim_text(mine: Directory, name: str) -> bytes | None:
+    """Return the file of a claim by its 40 hex digits, None where there is none."""
+    return mine.read_small(name + layout.RECORD_SUFFIX, _CLAIM_BYTES)
+
+
 def read_claim(mine: Directory, image_uuid: str, name: str) -> StoredRef | None:
     """Return one claim by its 40 hex digits, None where it is missing, damaged or another's."""
-    text = mine.read_small(name + layout.RECORD_SUFFIX)
+    text = claim_text(mine, name)
     ref = None if text is None else records.read_claim(text, install_prefix=layout.install_prefix(image_uuid))
     return ref if ref is not None and ref.content.image_id == name else None
 
