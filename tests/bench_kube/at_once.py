@@ -42,6 +42,7 @@ def in_cluster(space: Workspace, report: Report, names: list[str]) -> None:
         on.quiet()
         assert on.operator is not None
         before, written, ready = on.spent(), on.writes(), Readies(on.operator.log_file)
+        others = on.everybody()
         documents = [
             operating.image(name, f"{space.url}/{name}.raw", format="raw", backupStorages=["main"]) for name in names
         ]
@@ -50,6 +51,7 @@ def in_cluster(space: Workspace, report: Report, names: list[str]) -> None:
         created = time.monotonic() - began
         seconds = on.until(lambda: ready.count() >= count) - began
         after = on.spent()
+        shares = on.everybody() - others
         on.quiet()
         writes, events = on.writes() - written, on.writes("events")
         found = on.list()
@@ -61,7 +63,10 @@ def in_cluster(space: Workspace, report: Report, names: list[str]) -> None:
         f"{count / seconds:.0f} images/s, {cpu_s / count * 1000:.1f} ms of CPU each, {writes / count:.2f} writes each "
         f"({events / count:.2f} of them Events); creating took {created:.1f} s"
     )
+    machine = ", ".join(f"{name} {used / count * 1000:.1f}" for name, used in shares.most_common(5))
     report.add(PART, {what: [Cost(seconds, cpu_s, after.peak_bytes)]}, {what: note})
+    what = "all programs on the machine meanwhile"
+    report.add(PART, {what: [Cost(seconds, shares.total(), 0)]}, {what: f"ms of CPU an image: {machine}"})
     report.goals.append(Goal(PART, "small images a second in a cluster", count / seconds, 50, "/s", at_least=True))
     lives = (writes - events) / count
     report.goals.append(Goal(PART, "API writes per image, Events aside", lives, WRITES_EACH, ""))

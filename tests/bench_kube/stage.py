@@ -1,10 +1,12 @@
 """An API server with an operator under the rights of its manifests, and what the operator's process costs."""
 
+import contextlib
 import json
 import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -86,6 +88,20 @@ class Stage:
         kib = {name: int(re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)[1]) for name in ("VmRSS", "VmHWM")}  # type: ignore[index]
         cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS
         return Spent(time.monotonic(), cpu_s, kib["VmRSS"] * 1024, kib["VmHWM"] * 1024)
+
+    def everybody(self) -> Counter[str]:
+        """Return the CPU seconds so far of each program on the stage: API server, etcd, nginx, operator, and ours."""
+        used: Counter[str] = Counter()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                head, _, tail = stat.read_text().rpartition(")")
+                pid, _, name = head.partition(" (")
+                fields = tail.split()
+                if os.getpid() in {int(pid), int(fields[1])}:
+                    operator = self.operator is not None and int(pid) == self.operator.pid
+                    mine = "operator" if operator else "benchmark" if int(pid) == os.getpid() else name
+                    used[mine] += (int(fields[11]) + int(fields[12])) / _TICKS  # type: ignore[assignment]
+        return used
 
     def quiet(self) -> float:
         """Wait until it has nothing to do; return when that began."""
