@@ -7,7 +7,7 @@ from tests.apiserver import operating
 from tests.bench.cost import Cost, Failed
 from tests.bench.table import Goal, Report
 from tests.bench.workspace import IMAGE, MIB, STORAGE, Workspace
-from tests.bench_kube.stage import HERE, Readies, stage
+from tests.bench_kube.stage import HERE, Told, stage
 
 PART = "a"
 COUNT = 1000
@@ -41,7 +41,11 @@ def in_cluster(space: Workspace, report: Report, names: list[str]) -> None:
         on.start()
         on.quiet()
         assert on.operator is not None
-        before, written, ready = on.spent(), on.writes(), Readies(on.operator.log_file)
+        before, written, ready = (
+            on.spent(),
+            on.writes(),
+            Told(on.operator.log_file, "image.status", "image", phase="Ready"),
+        )
         others = on.everybody()
         documents = [
             operating.image(name, f"{space.url}/{name}.raw", format="raw", backupStorages=["main"]) for name in names

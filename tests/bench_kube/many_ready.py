@@ -22,7 +22,7 @@ from tests.apiserver import image_server, operating
 from tests.bench.cost import Cost, Failed
 from tests.bench.table import Goal, Report
 from tests.bench.workspace import MIB, Workspace
-from tests.bench_kube.stage import HERE, Stage, stage
+from tests.bench_kube.stage import HERE, Stage, Told, stage
 
 PART = "b"
 COUNT = 10_000
@@ -218,12 +218,15 @@ def deletion(space: Workspace, report: Report, on: Stage, count: int) -> None:
     """Measure from one request that deletes many until none of them is there."""
     doomed = len(on.list("bench=deleted"))
     before, written = on.spent(), on.writes()
-    began = time.monotonic()
+    assert on.operator is not None
+    released, began = Told(on.operator.log_file, "kube.released", "key"), time.monotonic()
     on.each(["bench=deleted"], lambda selector: on.kube.admin.delete(f"{HERE}?labelSelector={selector}"))
     asked = time.monotonic() - began
-    seconds = on.until(lambda: not on.list("bench=deleted"), pause_s=0.2) - began
+    seconds = on.until(lambda: released.count() >= doomed) - began
     after = on.spent()
     on.quiet()
+    if on.list("bench=deleted"):
+        raise Failed("the log speaks of more objects let go than there are")
     writes = (on.writes() - written) / doomed
     what = f"deletion of {doomed} of {count}"
     note = f"{doomed / seconds:.0f} images/s, {writes:.2f} writes each; the request alone took {asked:.1f} s"

@@ -177,22 +177,27 @@ def summed(page: str, name: str, labels: Mapping[str, str]) -> float:
     return sum(float(value) for at, of, value in _SAMPLE.findall(page) if at == name and wanted <= set(of.split(",")))
 
 
-class Readies:
-    """Counts by the operator's own log how many images became Ready: cheaper than to ask the server while it works."""
+class Told:
+    """Counts objects by lines of the operator's own log: cheaper than to ask the server while it works."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, event: str, key: str, **fields: str) -> None:
+        """Count from now on. `key` names the object in a line of this event; `fields` must be in it too."""
         self._log = log
         self._at = log.stat().st_size
+        self._key = key
+        self._wanted = {"event": event, **fields}
         self._names: set[str] = set()
 
     def count(self) -> int:
-        """Return how many so far."""
+        """Return of how many objects it was told so far."""
         with self._log.open("rb") as file:
             file.seek(self._at)
             text = file.read()
         whole = text.rfind(b"\n") + 1
         self._at += whole
-        for line in text[:whole].splitlines():
-            if b'"image.status"' in line and b'"Ready"' in line:
-                self._names.add(json.loads(line)["image"])
+        hint = f'"{self._wanted["event"]}"'.encode()
+        for line in (line for line in text[:whole].splitlines() if hint in line):
+            found = json.loads(line)
+            if self._wanted.items() <= found.items():
+                self._names.add(found[self._key])
         return len(self._names)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench_kube.stage import Readies, summed
+from tests.bench_kube.stage import Told, summed
 
 PAGE = """\
 # HELP goldmaster_api_writes_total Requests
@@ -33,7 +33,7 @@ def test_a_metric_is_summed_over_the_labels_not_given(name: str, labels: dict[st
 def test_images_are_counted_once_and_half_a_line_not_at_all(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text(_line("before", "Ready"))
-    ready = Readies(log)
+    ready = Told(log, "image.status", "image", phase="Ready")
     with log.open("a") as file:
         print(_line("one", "Ready") + _line("one", "Ready") + _line("two", "Downloading"), end="", file=file)
         file.write(_line("three", "Ready")[:20])
