@@ -183,6 +183,26 @@ def test_a_disabled_storage_serves_nothing_damaged_either_and_is_filled_once_it_
     assert house.objects("s1") == {digest(RAW)}
 
 
+def test_a_damaged_older_revision_is_no_way_back_any_more(house: House) -> None:
+    """Only what is served is rebuilt; the status does not list what is not there."""
+    store = storage(house, "s1")
+    house.image("raw", house.source("a.raw", RAW), backupStorages="[s1]")
+    house.apply()
+    house.image("raw", house.source("b.raw", OTHER), backupStorages="[s1]")
+    assert [one.content.sha256.hex for one in house.apply()["raw"].status.history] == [digest(RAW)]
+    flip(store, RAW)
+    with running(house) as standalone:
+        until(scrubbed(standalone, "s1"))
+        until(lambda: image(standalone).status.history == ())
+        after = image(standalone)
+    assert ready(after)
+    assert house.objects("s1") == {digest(OTHER)}
+    assert quarantined(store) == [f"{digest(RAW)}.1", f"{digest(RAW)}.1.json"]
+    uuid = after.status.uuid
+    assert uuid is not None
+    assert {path.stem for path in (store / "images" / uuid).iterdir()} == {digest(OTHER)[:40]}
+
+
 @contextmanager
 def slow(house: House, bytes_per_s: int) -> Iterator[Standalone]:
     """Run with a small budget, and every position noted."""
@@ -230,7 +250,7 @@ def test_a_scrub_goes_on_after_a_restart_where_it_was(house: House) -> None:
 def test_a_storage_that_goes_away_in_the_middle_is_unknown_not_clean(house: House) -> None:
     store = storage(house, "s1")
     several(house, "s1")
-    with slow(house, 2**21) as standalone:
+    with slow(house, 2**20) as standalone:
         until(lambda: position(store) is not None)
         store.rename(store.with_name("elsewhere"))
         store.mkdir()
