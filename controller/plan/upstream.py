@@ -49,12 +49,16 @@ def watch(case: Case, plan: Plan) -> Plan:
 
 
 def _due(case: Case, subject: Revision, checked_at: datetime | None) -> datetime:
-    """Return when the next look is due: counted from the last one, or the import, with 0 to 20 % on top."""
+    """Return when the next look is due: counted from the last one, or the import, with 0 to 20 % on top.
+
+    A time that is still to come, by a clock that was set back, counts for nothing.
+    """
     meta, status = case.image.meta, case.image.status
     if meta.requested_at is not None and meta.requested_at != status.last_handled_reconcile_at:
         return case.now
     seconds = (case.image.spec.interval or timedelta(0)).total_seconds() * retry.jitter(meta.uid)
-    return max(subject.imported_at, checked_at or subject.imported_at) + timedelta(seconds=seconds)
+    past = [time for time in (subject.imported_at, checked_at) if time is not None and time <= case.now]
+    return max(past) + timedelta(seconds=seconds) if past else case.now
 
 
 def _looks(case: Case) -> list[str]:

@@ -86,6 +86,15 @@ def test_a_restart_looks_no_earlier(world: World) -> None:
     assert not looks(world.settle())
 
 
+def test_a_clock_that_was_set_back_holds_up_no_look_and_makes_no_loop(world: World) -> None:
+    world.now -= timedelta(days=9)
+    assert len(looks(world.settle())) == 1
+    world.finish()
+    world.settle()
+    assert world.image.status.watch.checked_at == world.now
+    assert not looks(world.settle())
+
+
 def test_who_asks_has_it_looked_at_now(world: World) -> None:
     world.image = replace(world.image, meta=replace(world.image.meta, requested_at="now"))
     assert len(looks(world.settle())) == 1
