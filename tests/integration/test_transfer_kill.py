@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.integration.transfer_child import KIB, PACE
 
 SIZE = 2 * 2**20
 FULL_S = 0.35
-"""About how long a whole transfer takes; kills come within a little more than that."""
+"""About how long a whole transfer takes, at the least."""
 COST_OF_A_KILL = PACE.checkpoint_bytes + (PACE.buffers + 2) * PACE.buffer_bytes + 4 * KIB
 """Fetched and not yet promised by a record: one checkpoint, the ring, the buffer being filled, the cut to pages."""
 
@@ -37,11 +37,16 @@ class Children:
         self._process = process
         self._counter = counter
 
-    def run(self, job: Mapping[str, object], kill_after_s: float | None) -> int:
-        """Run one transfer, or kill it; return its exit status."""
+    def run(self, job: Mapping[str, object], kill_at: tuple[int, float] | None) -> int:
+        """Run one transfer, or kill it so many seconds after so many bytes were fetched; return its exit status."""
+        before = self.fetched()
         child = int(self._ask(json.dumps(job)).removeprefix("started "))
-        if kill_after_s is not None:
-            threading.Event().wait(kill_after_s)
+        if kill_at is not None:
+            more_bytes, then_s = kill_at
+            pause = threading.Event()
+            while self.fetched() - before < more_bytes and not ended(child):
+                pause.wait(0.001)
+            pause.wait(then_s)
             os.kill(child, signal.SIGKILL)
         return int(self._ask("reap").removeprefix("ended "))
 
@@ -55,6 +60,11 @@ class Children:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         return self._process.stdout.readline()
+
+
+def ended(child: int) -> bool:
+    """Whether a process waits to be reaped."""
+    return ") Z " in Path(f"/proc/{child}/stat").read_text()
 
 
 @contextmanager
@@ -92,9 +102,22 @@ def staged(folder: Path) -> list[str]:
     return [path.name for path in folder.glob("store-*/staging/*")]
 
 
-def kill_until(kills: int, folder: Path, served: Served, *, packed: bool, targets: int, seed: int) -> None:
-    """Place one image after the other; kill its transfer at random moments until `kills` of them struck."""
+def half_the_time_away(seed: int) -> Callable[[str, str | None], int]:
+    """Return a guard of a server whose images, but not their mirrors, are there for every other request."""
     chance = random.Random(seed)
+    return lambda path, _: 503 if path.startswith("/image") and chance.random() < 0.5 else 200
+
+
+def kill_until(
+    kills: int, folder: Path, served: Served, *, packed: bool, targets: int, seed: int, mirrored: bool = False
+) -> None:
+    """Place one image after the other; kill its transfer at random moments until `kills` of them struck.
+
+    `mirrored`: by the url, or by a mirror that calls the same bytes by another name, whoever is there at the time.
+    """
+    chance = random.Random(seed)
+    if mirrored:
+        served.guard = half_the_time_away(seed)
     stores = stores_in(folder, targets)
     struck = number = 0
     with children(folder / "fetched") as processes:
@@ -102,18 +125,19 @@ def kill_until(kills: int, folder: Path, served: Served, *, packed: bool, target
             number += 1
             image = chance.randbytes(SIZE)
             body = gzip.compress(image, compresslevel=1, mtime=0) if packed else image
-            served.files = {f"/image-{number}": body}
+            served.files = {f"/image-{number}": body, f"/mirror-{number}": body}
             served.bytes_per_s = SIZE / FULL_S
             job = {
                 "key": f"get-{number}",
                 "url": served.url(f"/image-{number}"),
                 "targets": {uuid: str(folder / uuid) for uuid in stores},
-                "checksum": None,
+                "mirrors": [served.url(f"/mirror-{number}")] if mirrored else [],
+                "checksum": f"sha256:{hashlib.sha256(body).hexdigest()}" if mirrored else None,
             }
             before, struck_before, status = processes.fetched(), struck, -9
             while status == -9:  # ends in the middle: placed is what is on the storages, not what a process says
-                wait_s = chance.uniform(0, FULL_S * 1.2) if struck < kills else None
-                status = processes.run(job, wait_s)
+                moment = (chance.randrange(len(body)), chance.uniform(0, FULL_S / 5)) if struck < kills else None
+                status = processes.run(job, moment)
                 struck += status == -9
                 assert_no_object_has_wrong_bytes(folder)
                 if [path.name for path in objects(folder)].count(hashlib.sha256(image).hexdigest()) == targets:
@@ -129,11 +153,17 @@ def kill_until(kills: int, folder: Path, served: Served, *, packed: bool, target
 
 
 @pytest.mark.parametrize(
-    ("packed", "targets"), [(False, 1), (True, 1), (False, 2)], ids=["plain", "compressed", "two storages"]
+    ("packed", "targets", "mirrored"),
+    [(False, 1, False), (True, 1, False), (False, 2, False), (True, 2, True)],
+    ids=["plain", "compressed", "two storages", "mirrored, compressed, two storages"],
 )
-def test_ten_kills_leave_right_bytes_no_leak_and_count_little(tmp_path: Path, packed: bool, targets: int) -> None:
+def test_ten_kills_leave_right_bytes_no_leak_and_count_little(
+    tmp_path: Path, packed: bool, targets: int, mirrored: bool
+) -> None:
     with ranged_server.serving() as served:
-        kill_until(10, tmp_path, served, packed=packed, targets=targets, seed=targets)
+        kill_until(10, tmp_path, served, packed=packed, targets=targets, seed=targets, mirrored=mirrored)
+        asked = {path.partition("-")[0] for path, status in served.asked if status == 206}
+    assert asked == ({"/image", "/mirror"} if mirrored else {"/image"}), "both go on where somebody broke off"
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ import threading
 from ipaddress import ip_network
 from typing import Any
 
+import structlog
+
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.clock import SystemClock
 from controller.adapters.sources.address_policy import AddressPolicy
@@ -72,6 +74,7 @@ def request_of(job: dict[str, Any]) -> TransferRequest:
         iso_expected=False,
         max_size_bytes=2**40,
         timeouts=Timeouts(),
+        mirrors=tuple(SourceUrl.parse(mirror) for mirror in job["mirrors"]),
     )
 
 
@@ -89,6 +92,7 @@ def transfer(job: dict[str, Any], counter: mmap.mmap) -> int:
 
 
 def main() -> None:
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))  # stdout is for answers
     with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 8) as counter:
         for line in sys.stdin:
             child = os.fork()
