@@ -8,8 +8,6 @@ import logging
 import sys
 from typing import Any
 
-import structlog
-
 MAX_FOREIGN_TEXT = 256
 """Characters kept of any text that another system wrote (bodies, error messages)."""
 
@@ -20,11 +18,26 @@ def clip(text: str) -> str:
     return flat if len(flat) <= MAX_FOREIGN_TEXT else flat[: MAX_FOREIGN_TEXT - 1] + "…"
 
 
+def logger() -> Any:  # noqa: ANN401  structlog has no type for it that says more
+    """Return structlog's logger, for modules that verbs import which hardly ever log.
+
+    Importing structlog takes as long as all the rest of such a verb, for what it imports to colour tracebacks.
+    Who never set logging up is told what a person should know, on standard error.
+    """
+    import structlog
+
+    if not structlog.is_configured():
+        configure(quiet=True)
+    return structlog.get_logger()
+
+
 def configure(*, verbose: bool = False, quiet: bool = False, console: bool | None = None) -> None:
     """Set up structlog once per process; `console` None means: ask whether standard error is a terminal.
 
     `verbose` shows every pass, `quiet` only what a person should know.
     """
+    import structlog
+
     # what it logs about a bad image comes back as our own error; unconfigured it would write to standard error
     logging.getLogger("oslo_utils").setLevel(logging.CRITICAL)
     to_terminal = sys.stderr.isatty() if console is None else console

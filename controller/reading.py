@@ -87,13 +87,11 @@ def view(place: Place, warn: Callable[[str], None]) -> Iterator[View]:
 @contextmanager
 def cluster(place: Place, warn: Callable[[str], None]) -> Iterator["ClusterView"]:
     """Open a cluster: what a View has, and what only a server can be asked. Raises Usage."""
-    from controller import logs
     from controller.kube import access
     from controller.kube.client import Client
     from controller.kube.view import ClusterView
     from controller.model.ownership import CLI_MANAGER
 
-    logs.configure(quiet=True)
     clock = SystemClock()
     client = Client(access.find(place.kubeconfig, os.environ, place.context), clock, CLI_MANAGER)
     try:

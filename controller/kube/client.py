@@ -14,15 +14,12 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import structlog
 import urllib3
 
 from controller import errors, logs
 from controller.kube.access import Access
 from controller.kube.exec_plugin import Login
 from controller.ports import Clock
-
-log = structlog.get_logger()
 
 CONNECT_S = 10.0
 READ_S = 30.0
@@ -149,7 +146,7 @@ class Client:
         session = self._login()
         response = self._send(session, method, path, query, document, accept, content)
         if response.status == 401:
-            log.info("kube.login", message="the API server does not know us (any more): logging in again")
+            logs.logger().info("kube.login", message="the API server does not know us (any more): logging in again")
             self._drop(session)
             response = self._send(self._login(), method, path, query, document, accept, content)
         return _answer(response, method, path)

@@ -6,9 +6,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-import structlog
-
-from controller import errors
+from controller import errors, logs
 from controller.model import manifest
 from controller.model.backup_storage import BackupStorageStatus
 from controller.model.fields import parse_time
@@ -26,8 +24,6 @@ from controller.model.resource import (
     Resource,
 )
 from controller.model.url import SourceUrl
-
-log = structlog.get_logger()
 
 API = f"/apis/{GROUP}/{VERSION}"
 FINALIZERS = {Kind.IMAGE: f"{GROUP}/image", Kind.BACKUP_STORAGE: f"{GROUP}/backupstorage"}
@@ -113,7 +109,7 @@ def _image(meta: Meta, spec: object, status: Mapping[str, Any]) -> tuple[Image, 
     try:
         known = manifest.image_status_from_dict(status)
     except errors.InvalidSpec as exc:
-        log.warning("kube.status_unreadable", image=str(meta.key), message=str(exc))
+        logs.logger().warning("kube.status_unreadable", image=str(meta.key), message=str(exc))
         known = ImageStatus(uuid=_text(status, "uuid"))
     try:
         return Resource(meta, manifest.parse_image_spec(spec), known), ""
@@ -126,7 +122,7 @@ def _storage(meta: Meta, spec: object, status: Mapping[str, Any]) -> tuple[Backu
     try:
         known = manifest.storage_status_from_dict(status)
     except errors.InvalidSpec as exc:
-        log.warning("kube.status_unreadable", storage=str(meta.key), message=str(exc))
+        logs.logger().warning("kube.status_unreadable", storage=str(meta.key), message=str(exc))
         known = BackupStorageStatus(uuid=_text(status, "uuid"))
     try:
         return Resource(meta, manifest.parse_storage_spec(spec), known), ""

@@ -5,10 +5,8 @@ from typing import Any, cast
 
 from controller import errors
 from controller.kube import objects
-from controller.kube.cache import Cache
 from controller.kube.client import Client, Forbidden, Gone, Rejected
 from controller.kube.objects import AnyResource
-from controller.kube.status_store import KubeResources
 from controller.model.fields import format_time
 from controller.model.ownership import applied_fields, keeper
 from controller.model.resource import GROUP, REQUESTED_AT, BackupStorage, Image, Key, Kind
@@ -50,6 +48,9 @@ class ClusterView:
 
     def storages_only(self) -> Resources:
         """Return the BackupStorages as an engine takes them, as they are now; of Images it knows none."""
+        from controller.kube.cache import Cache
+        from controller.kube.status_store import KubeResources
+
         cache = Cache()
         for document in self._documents(Kind.BACKUP_STORAGE, None, None):
             cache.accept(objects.parse(Kind.BACKUP_STORAGE, document))

@@ -324,7 +324,8 @@ def test_a_reading_verb_imports_neither_the_watch_nor_the_engine(twins: tuple[Pe
 import sys
 from controller.cli import main
 assert main.run(["get", "images", "-o", "json", "--kube"]) == 0
-print(sorted({"kopf", "aiohttp", "controller.engine.engine", "oslo_utils"} & set(sys.modules)), file=sys.stderr)
+heavy = {"kopf", "aiohttp", "structlog", "controller.engine.engine", "oslo_utils"}
+print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
     environ = {"PATH": os.environ["PATH"], "KUBECONFIG": str(viewer.kubeconfig)}
     command = [sys.executable, "-c", program]
@@ -477,3 +478,12 @@ def test_verify_reads_what_this_machine_reaches_and_says_what_it_does_not(
 
 def _pair(kube: cluster.Cluster) -> dict[str, Any]:
     return {"client-certificate": str(kube.admin_pair.certificate), "client-key": str(kube.admin_pair.key)}
+
+
+def test_names_of_the_cluster_are_completed(twins: tuple[Person, Path, str]) -> None:
+    viewer, _, _ = twins
+    for line, offered in (("suspend --kube t", ["twin"]), ("get images --kube ", ["missing", "twin"])):
+        words = f"goldmaster {line}"
+        environ = {"_GOLDMASTER_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        said = viewer.runs(kube=False, **environ)
+        assert [entry.partition(",")[2] for entry in said.out.splitlines()] == offered, said
