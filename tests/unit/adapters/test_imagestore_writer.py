@@ -3,8 +3,9 @@
 import errno
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,21 +35,21 @@ def opened(path: Path) -> Iterator[int]:
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(st.tuples(LENGTHS, st.booleans(), st.booleans()), max_size=8), start=st.integers(0, 2 * BLOCK))
 @pytest.mark.parametrize(
-    "files",
+    "made",
     [
-        FaultyFiles(),
-        FaultyFiles(longest_write=5000),
-        NoDirectIo(at_first_write=False),
-        NoDirectIo(at_first_write=True),
+        FaultyFiles,
+        partial(FaultyFiles, longest_write=5000),
+        partial(NoDirectIo, at_first_write=False),
+        partial(NoDirectIo, at_first_write=True),
     ],
     ids=["direct", "short-writes", "no-direct-io", "refused-at-first-write"],
 )
 @pytest.mark.parametrize("direct", [True, False], ids=["asked", "not-asked"])
 def test_any_pieces_write_the_same_file(
-    tmp_path: Path, files: FaultyFiles, direct: bool, pieces: list[tuple[int, bool, bool]], start: int
+    tmp_path: Path, made: Callable[[], FaultyFiles], direct: bool, pieces: list[tuple[int, bool, bool]], start: int
 ) -> None:
     """Aligned and odd memory, syncs in between, a resumed offset: the file is the concatenation."""
-    path = tmp_path / "file"
+    path, files = tmp_path / "file", made()
     expected = bytearray(ARENA[:start])
     path.write_bytes(expected)
     with opened(path) as fd:
