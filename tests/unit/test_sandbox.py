@@ -77,7 +77,7 @@ def run_inner_suite(folder: Path, conftest: str, tests: str, **environment: str)
     """Run a suite of its own under the real tests/conftest.py and return what it printed."""
     (folder / "conftest.py").write_text(f'pytest_plugins = ["tests.conftest"]\nimport tests.conftest\n{conftest}\n')
     (folder / "test_inner.py").write_text(textwrap.dedent(tests))
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  needs_nginx\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  needs_nginx\n  needs_kube\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", "-rs"]
     command += ["--basetemp", str(folder / "base"), str(folder)]
     inner = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_") and name != "CI"}
@@ -143,4 +143,18 @@ def test_a_newcomer_is_told_what_was_left_out(tmp_path: Path) -> None:
 def test_ci_leaves_nothing_out(tmp_path: Path) -> None:
     out = run_inner_suite(tmp_path, 'tests.conftest.FOUND["needs_nginx"] = None', NEEDS_NGINX, CI="true")
     assert "CI leaves nothing out" in out
+    assert "1 passed, 1 error" in out
+
+
+def test_without_an_api_server_a_newcomer_is_told_and_ci_fails(tmp_path: Path) -> None:
+    """Of a home with nothing built in it, as of the first `make test` without Go."""
+    nothing = dict.fromkeys(("GOLDMASTER_TEST_KUBE", "KUBEBUILDER_ASSETS", "XDG_CACHE_HOME"), "")
+    nothing["HOME"] = str(tmp_path)
+    needs_kube = NEEDS_NGINX.replace("nginx", "kube")
+    out = run_inner_suite(tmp_path, "", needs_kube, **nothing)
+    assert "kube-apiserver MISSING" in out
+    assert "LEFT OUT: 1 tests, for want of kube-apiserver. To run them: make kube-assets" in out
+    assert "1 passed, 1 skipped" in out
+    out = run_inner_suite(tmp_path, "", needs_kube, **nothing, CI="true")
+    assert "kube-apiserver is missing (to get it: make kube-assets), and CI leaves nothing out" in out
     assert "1 passed, 1 error" in out
