@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from controller.gitops import crds
 from tests.apiserver import cluster, verdicts
+from tests.unit.model.documents import openapi
 
 pytestmark = pytest.mark.needs_kube
 
@@ -93,32 +94,39 @@ def words(*choices: str) -> st.SearchStrategy[str]:
     return st.sampled_from([*choices, choices[0].lower(), f"{choices[0]} "])
 
 
+signatures = changed({}, url=urls, keyRef=changed({}, name=names))
 retries = changed({}, limit=numbers, initialBackoff=durations, maxBackoff=durations)
 timeouts = changed({}, connect=durations, stall=durations, total=durations)
-image_specs = changed(
-    {"url": "https://h.example/a"},
-    url=urls,
-    displayName=texts,
-    description=texts,
-    mediaType=words("RootVolumeTemplate", "DataVolumeTemplate", "ISO"),
-    format=words("qcow2", "raw", "iso", "vmdk"),
-    platform=words("Linux", "Other"),
-    virtio=st.booleans(),
-    guestOsType=texts,
-    architecture=words("x86_64", "aarch64"),
-    bootMode=words("Legacy", "UEFI"),
-    system=st.booleans(),
-    state=words("Enabled", "Disabled"),
-    uuid=uuids,
-    checksum=digests,
-    secretRef=changed({}, name=names),
-    checksumFrom=changed({}, url=urls, entry=texts),
-    backupStorages=st.lists(names, max_size=17),
-    suspend=st.booleans(),
-    retry=retries,
-    timeouts=timeouts,
-    maxSize=st.one_of(numbers, quantities),
-)
+image_fields: dict[str, st.SearchStrategy[Any]] = {
+    "url": urls,
+    "displayName": texts,
+    "description": texts,
+    "mediaType": words("RootVolumeTemplate", "DataVolumeTemplate", "ISO"),
+    "format": words("qcow2", "raw", "iso", "vmdk"),
+    "platform": words("Linux", "Other"),
+    "virtio": st.booleans(),
+    "guestOsType": texts,
+    "architecture": words("x86_64", "aarch64"),
+    "bootMode": words("Legacy", "UEFI"),
+    "system": st.booleans(),
+    "state": words("Enabled", "Disabled"),
+    "uuid": uuids,
+    "checksum": digests,
+    "secretRef": changed({}, name=names),
+    "checksumFrom": changed({}, url=urls, entry=texts, signature=signatures),
+    "mirrors": st.lists(urls, max_size=9),
+    "interval": durations,
+    "updatePolicy": words("Notify", "Import", "Ignore"),
+    "backupStorages": st.lists(names, max_size=17),
+    "suspend": st.booleans(),
+    "deletionPolicy": words("Delay", "Direct", "Never"),
+    "expungeAfter": durations,
+    "revisionHistoryLimit": numbers,
+    "retry": retries,
+    "timeouts": timeouts,
+    "maxSize": st.one_of(numbers, quantities),
+}
+image_specs = changed({"url": "https://h.example/a"}, **image_fields)
 paths = st.one_of(st.lists(st.sampled_from(["", ".", "..", "a", "...", "ä", "a\n"]), max_size=4).map("/".join), texts)
 label_keys = st.one_of(
     chars("ab0-_./A", 6), st.sampled_from(["a" * 317, "a" * 318, "x.y/" + "a" * 63, "X/a", "a/", "/a"])
@@ -135,14 +143,15 @@ selectors = changed(
     matchLabels=st.dictionaries(label_keys, label_values, max_size=3),
     matchExpressions=st.one_of(st.lists(requirements, max_size=2), st.just([{"key": "a", "operator": "Exists"}] * 17)),
 )
-storage_specs = changed(
-    {"type": "ImageStore", "imageStore": {"path": "/srv/images"}},
-    type=words("ImageStore", "S3"),
-    imageStore=changed({}, path=paths.map(lambda path: f"/{path}")),
-    state=words("Enabled", "Disabled"),
-    reservedCapacity=st.one_of(numbers, quantities),
-    namespaceSelector=selectors,
-)
+storage_fields: dict[str, st.SearchStrategy[Any]] = {
+    "type": words("ImageStore", "S3"),
+    "imageStore": changed({}, path=paths.map(lambda path: f"/{path}")),
+    "state": words("Enabled", "Disabled"),
+    "reservedCapacity": st.one_of(numbers, quantities),
+    "namespaceSelector": selectors,
+    "scrubInterval": durations,
+}
+storage_specs = changed({"type": "ImageStore", "imageStore": {"path": "/srv/images"}}, **storage_fields)
 documents = st.one_of(
     st.builds(lambda spec: document("Image", spec), image_specs),
     st.builds(lambda spec: document("BackupStorage", spec), storage_specs),
@@ -151,6 +160,12 @@ documents = st.one_of(
 
 def document(kind: str, spec: object) -> dict[str, Any]:
     return {"apiVersion": "goldmaster.dev/v1alpha1", "kind": kind, "metadata": {"name": "drawn"}, "spec": spec}
+
+
+def test_every_field_of_a_spec_is_drawn() -> None:
+    """A field that enters the CRD enters here, or this fails."""
+    for kind, fields in (("Image", image_fields), ("BackupStorage", storage_fields)):
+        assert fields.keys() == openapi(kind)["properties"]["spec"]["properties"].keys()
 
 
 @given(documents)

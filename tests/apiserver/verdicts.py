@@ -27,12 +27,17 @@ def agree(answer: client.Answer, verdict: admission.Verdict, *, field: str | Non
     if answer.ok:
         assert answer.body["spec"] == verdict.document["spec"]
         return
-    shared = {refused for refused in answer.fields if any(_lies_along(refused, path) for path in paths)}
+    shared = {refused for refused in answer.fields if any(_lies_along(refused, _plain(path)) for path in paths)}
     assert shared, f"no field is named by both: {said}"
     if field is not None:
         assert shared == answer.fields, f"{answer.fields - shared} is not named by both: {said}"
         for named in answer.fields, paths:
             assert any(_names(path, field) for path in named), f"{field} is not named by both: {said}"
+
+
+def _plain(path: str) -> str:
+    """Write the key of a map as a server does, after a dot, whatever is in it."""
+    return re.sub(r'\["([^"]*)"\]', r".\1", path)
 
 
 def _names(path: str, field: str) -> bool:

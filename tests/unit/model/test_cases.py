@@ -1,11 +1,14 @@
 """The table of good and bad manifests and changes, judged without an API server."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.unit.model.documents import ADMISSION, ROOT
+from tests.unit.model.documents import ADMISSION, ROOT, openapi
+from tests.unit.model.test_crds import nodes
 
 TABLE = yaml.safe_load((ROOT / "tests/data/manifests/cases.yaml").read_text())
 CASES: list[dict[str, Any]] = TABLE["cases"]
@@ -40,3 +43,27 @@ def test_the_table_is_well_formed() -> None:
 def test_hardly_a_case_is_for_one_mode_only() -> None:
     """A manifest that passes here passes a cluster: the exceptions can be counted on one hand."""
     assert len(CASES) - len(BOTH_MODES) <= 5
+
+
+def used(value: object, path: str = "") -> Iterator[str]:
+    """Yield the path of every field in a document, entries of lists as `[]`."""
+    yield path
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from used(child, f"{path}.{name}".removeprefix("."))
+    if isinstance(value, list):
+        for child in value:
+            yield from used(child, f"{path}[]")
+
+
+@pytest.mark.parametrize("kind", ["Image", "BackupStorage"])
+def test_every_field_of_a_spec_is_good_in_some_case_and_bad_in_another(kind: str) -> None:
+    """A field that enters the CRD enters the table, which a real API server is run through too."""
+    documents = [(case, case.get("manifest") or case["new"]) for case in CASES]
+    ours = [(case, document) for case, document in documents if document.get("kind") == kind]
+    good = {path for case, document in ours if case["valid"] for path in used(document)}
+    bad = {re.sub(r"\[\d+\]", "[]", case["field"]) for case, _ in ours if not case["valid"]}
+    fields = {".".join(path) for path, _ in nodes(openapi(kind)) if path[:1] == ("spec",)}
+    assert fields <= good, f"in no good case: {fields - good}"
+    unjudged = {field for field in fields if not any(field.startswith(one) or one.startswith(field) for one in bad)}
+    assert not unjudged, f"in no bad case: {unjudged}"
