@@ -27,6 +27,7 @@ from controller.ports import Resources
 
 log = structlog.get_logger()
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 ASKED = 8
@@ -71,6 +72,7 @@ class Holdings:
         """Url -> stored content -> images."""
         self._fresh_digests: OrderedDict[tuple[str, Digest], Content] = OrderedDict()
         self._fresh_urls: OrderedDict[tuple[str, Digest], None] = OrderedDict()
+        self._digested: OrderedDict[str, None] = OrderedDict()
 
     # --- what is noted -----------------------------------------------------------------------------------------------
 
@@ -99,6 +101,13 @@ class Holdings:
         """A download of so many bytes need not be. None: nobody noted how many there were before they were expanded."""
         self._figures.save(Saving.DEDUPE, length or 0)
         log.info("transfer.deduplicated", url=url, bytes=length, digest=str(content.sha256))
+
+    def may_only_digest(self, key: str) -> bool:
+        """Whether a transfer may fetch without writing: once, as what is not written cannot be gone on with."""
+        with self._lock:
+            before = key in self._digested
+            _remember(self._digested, key, None)
+            return not before
 
     # --- what is told ------------------------------------------------------------------------------------------------
 
@@ -242,7 +251,7 @@ def _identifying(content: Content) -> Iterator[Digest]:
     return (digest for digest in content.source_digests if digest.algorithm in {Algorithm.SHA256, Algorithm.SHA512})
 
 
-def _remember(notes: OrderedDict[tuple[str, Digest], V], key: tuple[str, Digest], value: V) -> None:
+def _remember(notes: OrderedDict[K, V], key: K, value: V) -> None:
     notes[key] = value
     notes.move_to_end(key)
     if len(notes) > FRESH:

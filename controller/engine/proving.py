@@ -127,7 +127,7 @@ class AmongOthers:
             there = all(berth.storage.find(content.sha256) is not None for berth in berths)
         except errors.GoldmasterError:
             return None
-        return content if there else None
+        return content if there and self._holdings.may_only_digest(request.key) else None
 
     def tell(self, request: TransferRequest, placed: Placed) -> None:
         """Note it in the index; see Sharing."""
@@ -214,7 +214,7 @@ def note(berths: Sequence[Berth], content: Content, provenance: Provenance | Non
 def digest_only(
     intake: Intake, content: Content, expected: Digest, pace: PassLimits, report: Callable[[Running], None]
 ) -> Content:
-    """Fetch into the digest alone; return the content as it was fetched. What breaks off begins anew.
+    """Fetch into the digest alone; return the content as it was fetched. What breaks off is written next time.
 
     Raises:
         ChecksumMismatch: other bytes. SourceUnreachable: the end came early. And what the source raises.

@@ -9,12 +9,15 @@ import structlog
 
 from controller.engine.figures import Saving
 from controller.engine.transfers import STUCK_S, EmbeddedTransfers
-from controller.model.transfer import Placed, Queued, Running, TransferRequest
+from controller.model.resource import Key, Kind
+from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest
 from controller.model.url import SourceUrl
+from controller.plan import source
 from controller.ports import FetchRequest, StopToken
 from tests.fakes import images
 from tests.fakes.clock import FakeClock
 from tests.fakes.source import FakeBody, FakeSource
+from tests.fakes.stored_bytes import ref_of
 from tests.unit.engine import transfer_world as world
 from tests.unit.engine.test_holdings import Rig
 from tests.unit.engine.test_transfers import SOON_S, Changes, ended
@@ -147,3 +150,36 @@ def test_closing_leaves_nobody_behind() -> None:
         it.start("two")
         it.until_behind("two")
     assert it.source.open_bodies == 0
+
+
+def test_a_download_that_only_proves_writes_nothing_and_can_be_gone_on_with_once_it_broke() -> None:
+    with pool() as it:
+        it.source.give.set()
+        it.start("one")
+        it.changes.until(ended(it.transfers, "one"))
+        first = it.transfers.state("one")
+        assert isinstance(first, Placed)
+        it.rig.image("ns-one/x", first.content)
+        image = it.rig.resources.image(Key(Kind.IMAGE, "ns-one", "x"))
+        assert image is not None
+        storage = it.rig.adapter()
+        claim = replace(ref_of(first.content), owner="ns-one/x")
+        storage.link(source.image_uuid(image), claim)
+        mirror = SourceUrl.parse("https://mirror.example/golden.raw")
+        it.source.put(mirror, IMAGE)
+        it.source.break_at = [50 * KIB, 70 * KIB]
+        request = replace(it.request("proof", mirror), checksum=first.content.sha256)
+        written = storage.counts.written_bytes
+        for durable, tries in ((False, 1), (True, 2)):
+            it.transfers.start(request, "somebody")
+            it.changes.until(ended(it.transfers, "proof"))
+            assert isinstance(it.transfers.state("proof"), Broken), tries
+            assert bool(storage.partials) is durable
+            assert (storage.counts.written_bytes > written) is durable
+            it.transfers.release("proof", "somebody")
+        it.transfers.start(request, "somebody")
+        it.changes.until(ended(it.transfers, "proof"))
+        last = it.transfers.state("proof")
+        assert isinstance(last, Placed)
+        assert last.resumed_bytes > 0
+        assert last.stored == {storage.uuid}
