@@ -79,7 +79,7 @@ class ClusterView:
         """Return which object a manifest means here, in `namespace` where it names none; None: not one of ours."""
         kind, metadata = document.get("kind"), document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
-        if not isinstance(name, str) or kind not in set(Kind) or not isinstance(metadata, dict):
+        if not isinstance(name, str) or not isinstance(metadata, dict) or kind not in tuple(Kind):
             return None
         if kind != Kind.IMAGE.value:
             return Key(Kind(kind), "", name)

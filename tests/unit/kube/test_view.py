@@ -94,3 +94,32 @@ def test_a_patch_is_one_field_under_a_name_of_its_own(api: Api, view: ClusterVie
     writes = [(path, body) for method, path, _, body in api.asked if method == "PATCH"]
     path = "/apis/goldmaster.dev/v1alpha1/namespaces/n/images/a?fieldManager=goldmaster-cli"
     assert writes == [(path, {"spec": {"suspend": True}}), (path, {"spec": {"suspend": None}})]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"kind": {}},
+        {"kind": "Image"},
+        {"kind": "Image", "metadata": []},
+        {"kind": "Disk", "metadata": {"name": "a"}},
+    ],
+)
+def test_what_is_no_object_of_ours_has_no_key(view: ClusterView, document: dict[str, Any]) -> None:
+    assert view.key_of(document) is None
+
+
+def test_a_manifest_without_a_namespace_means_that_of_the_context_or_the_flag(view: ClusterView) -> None:
+    document = {"kind": "Image", "metadata": {"name": "a"}}
+    assert view.key_of(document) == Key(Kind.IMAGE, "default", "a")
+    assert view.key_of(document, "b") == Key(Kind.IMAGE, "b", "a")
+    assert view.key_of({"kind": "BackupStorage", "metadata": {"name": "a"}}, "b") == Key(Kind.BACKUP_STORAGE, "", "a")
+    assert view.key_of({"kind": "Image", "metadata": {"name": "a", "namespace": "c"}}, "b") == Key(Kind.IMAGE, "c", "a")
+
+
+def test_names_of_a_person_are_quoted(api: Api, view: ClusterView) -> None:
+    api.answer(404)
+    api.answer(200, KINDS)
+    assert view.stored(Kind.IMAGE, "n", "a/status?x=1") == []
+    assert api.asked[0][1] == "/apis/goldmaster.dev/v1alpha1/namespaces/n/images/a%2Fstatus%3Fx%3D1"
