@@ -130,7 +130,7 @@ def _could_be_freed(usages: "Usages") -> Iterator[str]:
 
 def _line(label: str, value: object, indent: str = "") -> str:
     head = f"{indent}{label}:" if label else ""
-    return f"{head:<{_LABEL_WIDTH}}{value}".rstrip()
+    return f"{head:<{_LABEL_WIDTH - 1}} {value}".rstrip()
 
 
 def _section(title: str, body: Any) -> Iterator[str]:  # noqa: ANN401
@@ -192,7 +192,7 @@ def _tree(value: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 
 
 def _short(label: str, value: str) -> str:
-    return f"{label + ':' * bool(label):<{_LABEL_WIDTH - 2}}{value}"
+    return f"{label + ':' * bool(label):<{_LABEL_WIDTH - 3}} {value}"
 
 
 def _image_status(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
