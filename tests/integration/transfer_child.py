@@ -74,7 +74,7 @@ def request_of(job: dict[str, Any]) -> TransferRequest:
         iso_expected=False,
         max_size_bytes=2**40,
         timeouts=Timeouts(),
-        mirrors=tuple(SourceUrl.parse(mirror) for mirror in job["mirrors"]),
+        mirrors=tuple(SourceUrl.parse(mirror) for mirror in job.get("mirrors", ())),
     )
 
 
