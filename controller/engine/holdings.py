@@ -7,6 +7,7 @@ namespace, seen on a storage; by the record of a stored content; or by a transfe
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -156,13 +157,12 @@ class Holdings:
 
     def _claimed(self, key: Key, uuid: str, digest: Digest) -> Content | None:
         for storage in self._connected():
-            try:
-                refs = storage.adapter.refs(uuid)
-            except errors.GoldmasterError:
-                continue
-            for ref in refs:
-                if ref.intact and ref.owner == key.owner and any(map(digest.matches, ref.content.source_digests)):
-                    return ref.content
+            with suppress(errors.GoldmasterError):
+                for ref in storage.adapter.refs(uuid):
+                    matches = any(map(digest.matches, ref.content.source_digests))
+                    # without its record a content cannot be claimed by another image: to that one it is not there
+                    if ref.intact and ref.owner == key.owner and matches and storage.adapter.find(ref.content.sha256):
+                        return ref.content
         return None
 
     def _holding(self, sha256: Digest) -> dict[str, Content]:

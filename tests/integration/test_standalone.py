@@ -251,6 +251,17 @@ def test_older_revisions_go_with_the_storage_that_they_lie_on(house: House) -> N
     assert (house.objects("s1"), house.objects("s2")) == (set(), {digest(OTHER)})
 
 
+def test_bytes_whose_record_is_lost_are_fetched_for_another_image(house: House) -> None:
+    """The claim of the first still shows them; to share them needs the record, and publishing them makes it anew."""
+    house.image("raw", house.source("a.raw", RAW))
+    house.apply()
+    (record,) = (house.state_dir / "storage" / "objects").rglob("*.json")
+    record.unlink()
+    house.image("other", house.source("b.raw", RAW), checksum=f"sha256:{digest(RAW)}")
+    assert all(ready(image) for image in house.apply().values())
+    assert record.exists()
+
+
 def test_a_damaged_store_is_healed_from_the_other(house: House) -> None:
     for name in ("s1", "s2"):
         house.storage(name)
