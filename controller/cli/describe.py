@@ -36,16 +36,17 @@ def describe(kind: str, name: str, receipt: bool, place: reading.Place, namespac
     """Tell everything known of the image or backupstorage called NAME: what is asked for, what is there, and why.
 
     What `suspend`, `resume` and `reconcile` asked for stands under Overrides, as no manifest says it. Receipts lie
-    beside the bytes, so they are read where the storages are: not with --kube. Where there is none, --receipt ends with
-    exit code 8.
+    beside the bytes, and are shown where they can be read: with --kube only --receipt looks for them, which works where
+    the storages are mounted, as in the operator's Pod. Where there is none, --receipt ends with exit code 8.
     """
     wanted = kinds.kind_of(kind)
-    if receipt and (wanted is not Kind.IMAGE or place.state_dir is None):
-        raise click.UsageError("--receipt is of an image, and with --state DIR only")
+    if receipt and wanted is not Kind.IMAGE:
+        raise click.UsageError("--receipt is of an image")
     with reading.view(place, screen.warn) as view:
         within = namespace or view.namespace if wanted is Kind.IMAGE else None
         found = view.stored(wanted, within, name)
-        storages = view.storages() if wanted is Kind.IMAGE and place.state_dir is not None else []
+        here = wanted is Kind.IMAGE and (receipt or place.state_dir is not None)
+        storages = view.storages() if here else []
     if not found:
         raise not_found(wanted, name, within)
     kept = receipts.of_image(found[0].document["status"], storages)

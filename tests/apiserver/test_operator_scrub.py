@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver import cluster, operating
+from tests.apiserver import cluster, operating, person
 from tests.apiserver.image_server import ImageServer
 from tests.apiserver.operating import OperatorProcess
+from tests.apiserver.person import Person
 from tests.fakes import images as make
 
 pytestmark = pytest.mark.needs_kube
@@ -61,5 +62,12 @@ def test_a_damaged_copy_is_found_mended_and_told(
     assert "SCRUBBED" in wide
     status = kube.get("image", "golden", "-n", kube_namespace)["status"]
     assert status["current"]["importedAt"] >= status["verifiedAt"], "an hour newer would be told"
+    receipt = ("describe", "image", "golden", "-n", kube_namespace, "--receipt")
+    told = json.loads(Person(kube.kubeconfig, "default").well(*receipt))
+    assert told["subject"][0]["digest"]["sha256"] == sha256
+    assert told["predicate"]["source"]["address"] == "127.0.0.1"
+    assert told["predicate"]["startedAt"] >= found["startedAt"], "of its rebuilding"
+    viewer = person.with_roles(kube, kube_namespace, "viewer", "goldmaster-view")
+    assert viewer.runs(*receipt).code == 10, "only who may list BackupStorages"
     kube.kubectl("delete", "image", "golden", "-n", kube_namespace)
     kube.kubectl("delete", "backupstorage", "scrubbed")
