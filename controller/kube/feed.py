@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -149,18 +150,22 @@ class Feed:
         try:
             loop.run_until_complete(self._watch())
         finally:
-            with self._lock:
-                self._loop = self._stop = None
-                sessions, self._sessions = self._sessions, []
-            for task in (left := asyncio.all_tasks(loop)):
-                task.cancel()
-            ends = [*left, *(loop.create_task(session.close()) for session in sessions)]
-            if ends:
-                loop.run_until_complete(asyncio.wait(ends, timeout=CLEAN_UP_S))
-            if stuck := sum(not task.done() for task in ends):
-                log.warning("kube.feed_stuck", message=f"{stuck} tasks of kopf's do not end; left behind")
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            with suppress(RuntimeError):  # the stop of a loop that ended by itself just before may come now
+                self._clean_up(loop)
             loop.close()
+
+    def _clean_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            self._loop = self._stop = None
+            sessions, self._sessions = self._sessions, []
+        for task in (left := asyncio.all_tasks(loop)):
+            task.cancel()
+        ends = [*left, *(loop.create_task(session.close()) for session in sessions)]
+        if ends:
+            loop.run_until_complete(asyncio.wait(ends, timeout=CLEAN_UP_S))
+        if stuck := sum(not task.done() for task in ends):
+            log.warning("kube.feed_stuck", message=f"{stuck} tasks of kopf's do not end; left behind")
+        loop.run_until_complete(loop.shutdown_asyncgens())
 
     async def _watch(self) -> None:
         stop = asyncio.Event()
