@@ -144,7 +144,9 @@ class KubeResources:
     def _answer(self, meta: Meta, write: Callable[[], dict[str, object]]) -> Entry:
         try:
             written = write()
-            entry = self._cache.known(meta.key.kind, written) or objects.parse(meta.key.kind, written)
+            # the answer to taking the last finalizer off has the version of before: it went, unchanged
+            known = None if meta.deleting else self._cache.known(meta.key.kind, written)
+            entry = known or objects.parse(meta.key.kind, written)
         except Gone as exc:
             self._cache.remove(meta.key, meta.uid, int(meta.version))
             raise errors.Conflict(f"{meta.key} is gone") from exc

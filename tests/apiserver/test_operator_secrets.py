@@ -1,6 +1,7 @@
 """Secrets in a cluster: who lets the controller read them, what happens until then, and that no value is ever shown."""
 
 import base64
+import hashlib
 import json
 import shlex
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pysequoia import SignatureMode, Tsk, sign
 
 from tests.apiserver import cluster, operating
 from tests.apiserver.image_server import ImageServer
@@ -194,3 +196,37 @@ def test_who_administers_a_namespace_may_bind_the_role_and_needs_nobody_else(
     )
     assert isinstance(done, subprocess.CompletedProcess)
     assert "created" in done.stdout
+
+
+def test_a_keyring_that_is_replaced_mends_a_signature_that_was_not_believed(
+    kube: cluster.Cluster, namespace: str, operator: OperatorProcess, images: ImageServer
+) -> None:
+    """A publisher signs with a new key; the image waits for whoever keeps the keys, and for nobody else."""
+    allow(kube, namespace)
+    old, new = Tsk.generate("publisher, last year"), Tsk.generate("publisher")
+    content = make.raw(seed=8)
+    url = images.add("/signed.raw", content)
+    sums = f"{hashlib.sha256(content).hexdigest()}  signed.raw\n".encode()
+    listed: dict[str, Any] = {"url": images.add("/SHA256SUMS", sums)}
+    signature = images.add("/SHA256SUMS.gpg", sign(new.signer(), sums, mode=SignatureMode.DETACHED))
+    listed["signature"] = {"url": signature, "keyRef": {"name": "keys"}}
+
+    def trust(key: Tsk) -> None:
+        document = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "keys"},
+            "type": "goldmaster.dev/keys",
+            "stringData": {"publisher": str(key.extract_certificate())},
+        }
+        kube.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", stdin=json.dumps(document))
+
+    trust(old)
+    document = operating.image("signed", url, checksumFrom=listed)
+    kube.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(document))
+    becomes(operator, namespace, "signed", "False", "SignatureInvalid")
+    assert images.asked("/signed.raw") == 0
+    trust(new)
+    becomes(operator, namespace, "signed", "True", "Succeeded")
+    assert kube.get("image", "signed", "-n", namespace)["status"]["current"]["proof"] == "signed list sha256"
+    assert images.asked("/signed.raw") == 1
