@@ -52,12 +52,20 @@ class Answer:
 class Client:
     """One user's view of the server, by client certificate or by bearer token. Each method may raise Unreachable."""
 
-    def __init__(self, server: str, authority: Path, *, pair: credentials.Pair | None = None, token: str = "") -> None:
+    def __init__(
+        self,
+        server: str,
+        authority: Path,
+        *,
+        pair: credentials.Pair | None = None,
+        token: str = "",
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self._server = server
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._pool = urllib3.PoolManager(
             retries=False,
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             maxsize=4,
             ca_certs=str(authority),
             cert_file=str(pair.certificate) if pair else None,

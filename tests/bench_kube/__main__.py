@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.apiserver import client
 from tests.bench import cost, machine, table, workspace
 from tests.bench_kube import at_once, many_ready
 from tests.fakes.nginx import nginx
@@ -32,7 +33,7 @@ def main() -> int:
                 print(f"measuring ({part}) ...", file=sys.stderr, flush=True)
                 try:
                     PARTS[part](space, report)
-                except cost.Failed as failure:
+                except (cost.Failed, client.Unreachable) as failure:
                     failures.append(f"({part}) {failure}")
         described = machine.describe(Path(folder), options.scale, time.monotonic() - began, load)
     text = table.render(report, described)

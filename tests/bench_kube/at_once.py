@@ -51,7 +51,7 @@ def in_cluster(space: Workspace, report: Report, names: list[str]) -> None:
             operating.image(name, f"{space.url}/{name}.raw", format="raw", backupStorages=["main"]) for name in names
         ]
         began = time.monotonic()
-        on.each(documents, partial(on.kube.admin.create, HERE))
+        on.each(documents, partial(on.api.create, HERE))
         created = time.monotonic() - began
         seconds = on.until(lambda: ready.count() >= count) - began
         after = on.spent()

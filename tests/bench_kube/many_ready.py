@@ -60,7 +60,7 @@ def _imported(space: Workspace, on: Stage, count: int) -> list[dict[str, Any]]:
         space.random_image(f"{name}.raw", CONTENT_BYTES)
     wanted = {"format": "raw", "backupStorages": ["main"], "deletionPolicy": "Direct"}
     documents = [operating.image(name, f"{space.url}/{name}.raw", **wanted) for name in names]
-    on.each(documents, partial(on.kube.admin.create, HERE))
+    on.each(documents, partial(on.api.create, HERE))
     on.until(lambda: all(operating.ready(image) == ("True", "Succeeded") for image in on.list()), pause_s=0.5)
     on.quiet()
     on.stop()
@@ -88,12 +88,12 @@ def _multiply(on: Stage, examples: Sequence[dict[str, Any]], count: int) -> floa
         }
         for number, example in zip(range(count), itertools.cycle(examples), strict=False)
     ]
-    made = [answer.body for answer in on.each(documents, partial(on.kube.admin.create, HERE))]
+    made = [answer.body for answer in on.each(documents, partial(on.api.create, HERE))]
     for image, example, claim in zip(made, itertools.cycle(examples), itertools.cycle(claims), strict=False):
         image["status"] = _like(example["status"], image)
         owner = f"default/{image['metadata']['name']}"
         store.link(image["status"]["uuid"], replace(claim, owner=owner, install_path=""))
-    on.each(made, lambda image: on.kube.admin.replace(f"{HERE}/{image['metadata']['name']}/status", image))
+    on.each(made, lambda image: on.api.replace(f"{HERE}/{image['metadata']['name']}/status", image))
     return time.monotonic() - began
 
 
@@ -149,14 +149,8 @@ def restart(space: Workspace, report: Report, on: Stage, count: int) -> float:
 
 
 def _list_note(on: Stage) -> str:
-    total, pages, token = 0, 0, ""
-    while True:
-        answer = on.kube.admin.get(f"{HERE}?limit=500{'&continue=' + token if token else ''}")
-        pages += 1
-        total += answer.size
-        token = answer.body["metadata"].get("continue", "")
-        if not token:
-            return f"{total / MIB:.1f} MiB in {pages} pages"
+    sizes = [page.size for page in on.pages()]
+    return f"{sum(sizes) / MIB:.1f} MiB in {len(sizes)} pages"
 
 
 def looks(report: Report, on: Stage, count: int, idle: float) -> None:
@@ -191,7 +185,7 @@ def one_change(report: Report, on: Stage, count: int) -> None:
         url = images.add("/changed.raw", content)
         images.held.add("/changed.raw")
         before, began = on.spent(), time.monotonic()
-        on.each([{"spec": {"url": url}}], partial(on.kube.admin.merge, f"{HERE}/{NAME}"))
+        on.each([{"spec": {"url": url}}], partial(on.api.merge, f"{HERE}/{NAME}"))
         asked = on.until(lambda: bool(images.requests), pause_s=0.002) - began
         told = on.until(lambda: on.get(NAME)["status"]["phase"] != "Ready" or _progressing(on), pause_s=0.01) - began
         after = on.spent()
@@ -206,7 +200,7 @@ def one_change(report: Report, on: Stage, count: int) -> None:
 def _request(on: Stage, name: str) -> None:
     """Ask for a look, and wait until that was done: then the watch is there, however long its first list took."""
     asked = {"metadata": {"annotations": {REQUESTED_AT: name}}}
-    on.each([asked], partial(on.kube.admin.merge, f"{HERE}/{name}"))
+    on.each([asked], partial(on.api.merge, f"{HERE}/{name}"))
     on.until(lambda: on.get(name)["status"].get("lastHandledReconcileAt") == name, pause_s=0.2)
 
 
@@ -215,12 +209,13 @@ def _progressing(on: Stage) -> bool:
 
 
 def deletion(space: Workspace, report: Report, on: Stage, count: int) -> None:
-    """Measure from one request that deletes many until none of them is there."""
-    doomed = len(on.list("bench=deleted"))
+    """Measure from the first request that deletes one, as `kubectl delete -l` asks, until none of them is there."""
+    names = [image["metadata"]["name"] for image in on.list("bench=deleted")]
+    doomed = len(names)
     before, written = on.spent(), on.writes()
     assert on.operator is not None
     released, began = Told(on.operator.log_file, "kube.released", "key"), time.monotonic()
-    on.each(["bench=deleted"], lambda selector: on.kube.admin.delete(f"{HERE}?labelSelector={selector}"))
+    on.each(names, lambda name: on.api.delete(f"{HERE}/{name}"))
     asked = time.monotonic() - began
     seconds = on.until(lambda: released.count() >= doomed) - began
     after = on.spent()
@@ -229,7 +224,7 @@ def deletion(space: Workspace, report: Report, on: Stage, count: int) -> None:
         raise Failed("the log speaks of more objects let go than there are")
     writes = (on.writes() - written) / doomed
     what = f"deletion of {doomed} of {count}"
-    note = f"{doomed / seconds:.0f} images/s, {writes:.2f} writes each; the request alone took {asked:.1f} s"
+    note = f"{doomed / seconds:.0f} images/s, {writes:.2f} writes each; asking took {asked:.1f} s"
     report.add("d", {what: [Cost(seconds, after.cpu_s - before.cpu_s, after.peak_bytes)]}, {what: note})
     claims = len(list((on.storage / "images").iterdir()))
     if claims != count - doomed:

@@ -17,13 +17,14 @@ from typing import Any
 import urllib3
 
 from tests.apiserver import assets, cluster, fixtures, operating
-from tests.apiserver.client import Answer
+from tests.apiserver.client import Answer, Client
 from tests.bench.cost import Failed
 
 HERE = "/apis/goldmaster.dev/v1alpha1/namespaces/default/images"
 CLIENTS = 4
 """Connections over which the benchmark itself creates and deletes."""
 PATIENCE_S = 600.0
+PAGE = 500
 IDLE_S, IDLE_SHARE = 5.0, 0.1
 """An operator that used less than this share of a core for so long is quiet."""
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -47,6 +48,7 @@ class Stage:
     def __init__(self, kube: cluster.Cluster, folder: Path) -> None:
         self.kube = kube
         self.folder = folder
+        self.api = Client(kube.server, kube.authority, pair=kube.admin_pair, timeout_s=PATIENCE_S)
         self.operator: operating.OperatorProcess | None = None
         self._address = ""
 
@@ -70,6 +72,12 @@ class Stage:
         if self.operator is not None:
             self.operator.stop()
             self.operator = None
+
+    def close(self) -> None:
+        """End what is still there, however the measurement ended."""
+        if self.operator is not None:
+            self.operator.kill()
+        self.api.close()
 
     def until(self, holds: Callable[[], bool], pause_s: float = 0.05) -> float:
         """Wait, and return the moment. Raises Failed with the end of the operator's log."""
@@ -139,15 +147,25 @@ class Stage:
 
     def get(self, name: str) -> dict[str, Any]:
         """Return an Image."""
-        return self.kube.admin.get(f"{HERE}/{name}").body
+        return self.api.get(f"{HERE}/{name}").body
 
     def list(self, selector: str = "") -> list[dict[str, Any]]:
         """Return all Images, or those with a label."""
-        answer = self.kube.admin.get(f"{HERE}?labelSelector={selector}")
-        if not answer.ok:
-            raise Failed(f"the API server says {answer.status}: {answer.message}")
-        items: list[dict[str, Any]] = answer.body["items"]
-        return items
+        return [image for page in self.pages(selector) for image in page.body["items"]]
+
+    def pages(self, selector: str = "") -> Iterator[Answer]:
+        """Yield the pages of a list, as the operator asks for them."""
+        token = ""
+        while True:
+            answer = self.api.get(
+                f"{HERE}?limit={PAGE}&labelSelector={selector}{'&continue=' + token if token else ''}"
+            )
+            if not answer.ok:
+                raise Failed(f"the API server says {answer.status}: {answer.message}")
+            yield answer
+            token = answer.body["metadata"].get("continue", "")
+            if not token:
+                return
 
     def _ask(self, path: str) -> tuple[int, str]:
         answer = urllib3.request("GET", f"http://{self._address}{path}", timeout=60, retries=False)
@@ -158,16 +176,17 @@ class Stage:
 def stage(folder: Path) -> Iterator[Stage]:
     """Start a cluster with our CRDs and rights and the storage `main`; end it and what it started."""
     kube = cluster.Cluster(assets.find(os.environ), folder / "cluster")
-    made = Stage(kube, folder)
+    made: Stage | None = None
     try:
         kube.start(fixtures.CRDS)
+        made = Stage(kube, folder)
         operating.install_rights(kube)
         main = operating.storage("main", made.storage)
         kube.kubectl("apply", "-f", "-", stdin=json.dumps(main))
         yield made
     finally:
-        if made.operator is not None:
-            made.operator.kill()
+        if made is not None:
+            made.close()
         kube.stop()
 
 
