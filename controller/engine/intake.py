@@ -1,16 +1,18 @@
 """Where the bytes of one pass come from: a partial read back, then the network; or another storage's copy."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
 from controller import errors
+from controller.engine import credentials
 from controller.engine.berths import Foothold
 from controller.engine.limits import PassLimits
+from controller.engine.trail import Trail
 from controller.model.image import Content
 from controller.model.origin import Peer
 from controller.model.secret import Credentials
 from controller.model.transfer import TransferRequest, Validator
-from controller.model.url import SourceUrl
 from controller.ports import Body, Clock, FetchRequest, Reader, Source, StopToken
 
 
@@ -89,7 +91,10 @@ class Intake(Protocol):
 
 
 class Download:
-    """The intake of a URL. `foothold` not None: its bytes come first, if the server still has that version."""
+    """The intake of a URL. `foothold` not None: its bytes come first, if the server still has that version.
+
+    Where the connection breaks in the middle of bytes that a digest pins, a mirror goes on with them.
+    """
 
     def __init__(
         self,
@@ -98,12 +103,12 @@ class Download:
         patience: Patience,
         foothold: Foothold | None,
         pace: PassLimits,
-        credentials: Credentials | None = None,
-        url: SourceUrl | None = None,
+        told: Credentials | None,
+        trail: Trail,
     ) -> None:
         self._request = request
-        self._url = url or request.url
-        self._credentials = credentials
+        self._told = told
+        self._trail = trail
         self._source = source
         self._patience = patience
         self._pace = pace
@@ -143,7 +148,11 @@ class Download:
             return self._replay(self.foothold, buffer)
         body = self._body or self._ask_again()
         while self.filled < len(buffer) and not self._ended:
-            got = body.readinto(buffer[self.filled : self.filled + self._pace.slice_bytes])
+            try:
+                got = body.readinto(buffer[self.filled : self.filled + self._pace.slice_bytes])
+            except errors.SourceUnreachable as error:
+                body = self._elsewhere(error)
+                continue
             self._ended = got == 0
             self.filled += got
             self.position += got
@@ -186,16 +195,41 @@ class Download:
             raise errors.SourceUnreachable("the source changed while a partial download was read back")
         return body
 
+    def _elsewhere(self, error: errors.GoldmasterError) -> Body:
+        """Ask the next source for the rest, in the middle of the bytes; raise the error where there is none.
+
+        Every digest and every target has what came before: nothing is read back.
+        """
+        trail, whole = self._trail, self.total_bytes
+        while whole is not None and self.position > 0 and not self._patience.over and trail.moves_on(error):
+            self.close()
+            try:
+                body = self._source.open(self._request_for(self.position, whole), self._patience)
+            except errors.GoldmasterError as refusal:
+                error = refusal
+                continue
+            if body.offset == self.position and body.total_bytes == whole:
+                self._body, trail.mixed = body, True
+                self.validator, self.served_by = body.validator, body.served_by
+                return body
+            body.close()
+            trail.again = True
+            break
+        raise error
+
+    def _request_for(self, resume_from: int, whole_bytes: int) -> FetchRequest:
+        return replace(self._fetch_request(None), resume_from=resume_from, whole_bytes=whole_bytes)
+
     def _fetch_request(self, foothold: Foothold | None) -> FetchRequest:
         request = self._request
         return FetchRequest(
-            url=self._url,
+            url=self._trail.url,
             timeouts=request.timeouts,
             resume_from=0 if foothold is None else foothold.resume_from,
             validator=None if foothold is None or foothold.mixed else foothold.record.validator,
             whole_bytes=foothold.record.total_bytes if foothold is not None and foothold.mixed else None,
             max_bytes=request.max_size_bytes,
-            credentials=self._credentials,
+            credentials=credentials.for_url(self._told, request, self._trail.url),
         )
 
     @staticmethod

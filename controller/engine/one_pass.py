@@ -21,7 +21,7 @@ from controller.engine.outlet import Outlet
 from controller.engine.proving import Sharing
 from controller.engine.ring import Ring, Sink, Slot
 from controller.engine.sinks import Expanding, Hashing, Writing
-from controller.engine.trail import MIXED, Trail
+from controller.engine.trail import Trail
 from controller.media import decompress
 from controller.media.digester import Hasher
 from controller.model.digest import Algorithm, Digest
@@ -102,7 +102,7 @@ class OnePass:
         self._pace = pace
         self._patience = patience
         self._trail = trail
-        self._asking = self._proven = self._mixed = False
+        self._asking = self._proven = False
         self._berths = berthing.berths_of(request, storages)
         self._ring = self._new_ring("source", pace.buffers)
         self._expected = request.checksum
@@ -206,6 +206,7 @@ class OnePass:
             reader = storage.open(expected.sha256)
             return StoredCopy(reader, expected, request.origin.name, self._patience, self._pace)
         trail = self._trail
+        trail.mixed = False
         berthing.read_records(request, self._berths)
         if trail.durable_before is None:
             trail.durable_before = berthing.durable_bytes(request, self._berths)
@@ -213,12 +214,12 @@ class OnePass:
             self._foothold = berthing.find_foothold(request, self._berths, trail.url_id, pinned=trail.pinned)
         if not berthing.reachable(self._berths):
             raise berthing.worst_luck(self._berths)
-        told = self._told_url
-        download = Download(request, self._source, self._patience, self._foothold, self._pace, told, trail.url)
+        told = self.told
+        download = Download(request, self._source, self._patience, self._foothold, self._pace, told, trail)
         self._intake = download
         download.open()
         self._foothold = download.foothold
-        self._mixed = self._foothold is not None and self._foothold.mixed
+        trail.mixed = self._foothold is not None and self._foothold.mixed
         return download
 
     def _pump(self, intake: Intake) -> Outlet:
@@ -237,6 +238,8 @@ class OnePass:
             self._deliver(slot, length)
 
     def _deliver(self, slot: Slot, length: int) -> None:
+        if self._keeper is not None:
+            self._keeper.mixed = self._trail.mixed
         if self._expanding is None and self._outlet is not None:
             self._outlet.deliver(slot, length)
         else:
@@ -311,11 +314,8 @@ class OnePass:
     def _keep_record(self, intake: Intake, keeper: Writing, lead: Berth, name: str) -> None:
         if not self._resumable(intake):
             return
-        validator, url_id = intake.validator, self._trail.url_id
-        if self._mixed:
-            validator, url_id = Validator(), MIXED
         source_id, total, held = self._request.source_id, intake.total_bytes, intake.resumed_bytes
-        record = ResumeRecord(source_id, validator, total, held, self._witness(), url_id)
+        record = ResumeRecord(source_id, intake.validator, total, held, self._witness(), self._trail.url_id)
         to_the_end = len(self._request.targets) > 1
         keeper.keep_record(lead.storage, name, record, skip_bytes=intake.resumed_bytes, to_the_end=to_the_end)
         self._keeper = keeper
@@ -401,8 +401,8 @@ class OnePass:
     def _witness(self) -> str | None:
         """By what the url is known of which all bytes come, those of earlier tries included; None: of more than one."""
         foothold, known_by = self._foothold, right.witness(self._trail.url, self._told_url)
-        whole = foothold is None or (foothold.record.witness == known_by and not self._mixed)
-        return known_by if whole else None
+        whole = foothold is None or foothold.record.witness == known_by
+        return known_by if whole and not self._trail.mixed else None
 
     def _testimony(self, intake: Intake, content: Content) -> Provenance | None:
         """Return what this download says about its url, for whoever asks the same url next."""
@@ -422,7 +422,7 @@ class OnePass:
         error = self._cause(error)
         trail = self._trail
         final = self._proven or self._patience.over
-        failure = trail.after(error, asked=self._asking, mixed=self._mixed, final=final)
+        failure = trail.after(error, asked=self._asking, final=final)
         # who is refused in the middle goes on from there once the Secret is right
         kept = failure is None or not failure.terminal or failure.reason is Reason.AUTHENTICATION_FAILED
         if kept and error.reason not in OTHER_BYTES:

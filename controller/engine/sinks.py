@@ -7,9 +7,10 @@ from controller import errors
 from controller.engine.intake import Patience
 from controller.engine.limits import PassLimits
 from controller.engine.ring import Ring, Slot
+from controller.engine.trail import MIXED
 from controller.media.decompress import Decompressor
 from controller.media.digester import Hasher
-from controller.model.transfer import ResumeRecord
+from controller.model.transfer import ResumeRecord, Validator
 from controller.ports import BackupStorage, Clock, StagedFile
 
 
@@ -43,6 +44,8 @@ class Writing:
         self.staged = staged
         self.error: errors.GoldmasterError | None = None
         self.record: ResumeRecord | None = None
+        self.mixed = False
+        """Whether what comes is of several urls; set by who feeds, before the first byte of the second one."""
         self._storage: BackupStorage | None = None
         self._name = ""
         self._clock = clock
@@ -101,6 +104,8 @@ class Writing:
         self._synced_at = self._clock.monotonic()
         if self.record is not None and self._storage is not None:
             record = replace(self.record, durable_bytes=self.staged.written_bytes)
+            if self.mixed:
+                record = replace(record, validator=Validator(), url_id=MIXED, witness=None)
             self._storage.save_resume_record(self._name, record)
             self.record = record
 

@@ -44,6 +44,10 @@ class Trail:
         """Takes out of a message what the Secret of the transfer says."""
         self.from_zero = False
         """What was fetched before does not count: bytes of several urls were put together, and the whole was wrong."""
+        self.mixed = False
+        """Whether the bytes of this pass came from several urls, those of earlier tries included."""
+        self.again = False
+        """The source is to be asked in another pass: it does not go on where this one is."""
         self.fetched_bytes = 0
         """In passes that are over."""
         self.durable_before: int | None = None
@@ -70,24 +74,41 @@ class Trail:
         """Those that were asked in vain."""
         return tuple(Skipped(url.redacted, one.reason, one.message[:MAX_MESSAGE]) for url, one in self._failed)
 
-    def after(self, error: errors.GoldmasterError, *, asked: bool, mixed: bool, final: bool) -> Failure | None:
+    def after(self, error: errors.GoldmasterError, *, asked: bool, final: bool) -> Failure | None:
         """Take down how a pass ended; None: another one may end better, begin it.
 
-        `asked`: the error is about the source. `mixed`: the bytes came from several. `final`: no source does better,
-        as the bytes were the promised ones, or nobody waits any more.
+        `asked`: the error is about the source. `final`: no source does better, as the bytes were the promised ones, or
+        nobody waits any more.
         """
-        failure = failure_of(error)
-        failure = replace(failure, message=self.scrub(failure.message))
+        failure = self._told(error)
         if not asked or final or failure.reason not in _ABOUT_A_SOURCE:
             return failure
-        if mixed and not self.from_zero and failure.reason in OTHER_BYTES:
+        if self.again:
+            self.again = False
+            return None
+        if self.mixed and not self.from_zero and failure.reason in OTHER_BYTES:
             log.warning("transfer.mixed", key=self._key, url=self.url.redacted, message=failure.message)
             self.from_zero = True
             return None
+        if self._moves_on(failure):
+            return None
+        self._failed.append((self.url, failure))
+        return self._verdict()
+
+    def moves_on(self, error: errors.GoldmasterError) -> bool:
+        """Whether another source is asked in place of the one that failed; `url` is that one then."""
+        failure = self._told(error)
+        return failure.reason in _ABOUT_A_SOURCE and self._moves_on(failure)
+
+    def _told(self, error: errors.GoldmasterError) -> Failure:
+        failure = failure_of(error)
+        return replace(failure, message=self.scrub(failure.message))
+
+    def _moves_on(self, failure: Failure) -> bool:
+        if len(self._left) == 1 or not self.pinned:
+            return False
         self.from_zero = False
         self._failed.append((self.url, failure))
-        if len(self._left) == 1 or not self.pinned:
-            return self._verdict()
         tell = log.info if failure.reason is Reason.QUEUED else log.warning  # it was not even asked
         tell(
             "transfer.source_skipped",
@@ -97,7 +118,7 @@ class Trail:
             message=failure.message,
         )
         self._left.popleft()
-        return None
+        return True
 
     def _verdict(self) -> Failure:
         """Return one failure for all: terminal only if each is, what matters most first."""

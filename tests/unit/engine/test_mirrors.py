@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from controller import errors
 from controller.engine import one_pass
 from controller.engine.limits import PAGE
+from controller.engine.trail import MIXED
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Format, Timeouts
 from controller.model.origin import Skipped
@@ -256,10 +257,25 @@ def test_a_mirror_goes_on_where_another_source_broke_off(body: bytes, named: boo
     asked.break_at = [500 * KIB]
     result = placed(asked, request(checksum=sha256(body)))
     assert result.mirror == M1.redacted
-    assert asked.given_bytes <= len(body) + BLOCK
-    assert asked.asked[1].whole_bytes == len(body)
+    assert (asked.asked[1].resume_from, asked.asked[1].whole_bytes) == (500 * KIB, len(body))
     assert asked.asked[1].validator is None
-    assert result.resumed_bytes + result.fetched_bytes >= len(body)
+    assert (asked.given_bytes, result.fetched_bytes, result.resumed_bytes) == (len(body), len(body), 0), "in one go"
+
+
+def test_what_several_sources_brought_is_gone_on_with_by_its_length_only() -> None:
+    """The names that each of them has for the whole say nothing of the parts of the others."""
+    asked, storages = source(url=IMAGE, m1=IMAGE), world.storages("a", "b")
+    asked.break_at = [300 * KIB, 500 * KIB]
+    first = run(asked, storages, request(M1))
+    assert isinstance(first, Broken)
+    (record,) = storages["a"].records.values()
+    assert (record.url_id, record.validator.strong, record.witness) == (MIXED, False, None)
+    storages["a"].crash()
+    result = placed(asked, request(M1), storages)
+    assert result.mirror is None
+    assert asked.asked[-1].whole_bytes == len(IMAGE)
+    assert asked.given_bytes <= len(IMAGE) + BLOCK
+    assert storages["a"].provenances == {}
 
 
 @settings(max_examples=30)
