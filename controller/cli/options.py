@@ -63,16 +63,22 @@ class Duration(click.ParamType[timedelta]):
 
 
 class Size(click.ParamType[int]):
-    """A number of bytes, also as `10Gi`."""
+    """A number of bytes, also as `10Gi`; no fewer than `least`."""
 
     name = "size"
+
+    def __init__(self, least: int = 0) -> None:
+        self._least = least
 
     def convert(self, value: Value, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read it."""
         try:
-            return quantity.parse_bytes(value)
+            size = quantity.parse_bytes(value)
         except errors.InvalidSpec as exc:
             self.fail(str(exc), param, ctx)
+        if size < self._least:
+            self.fail(f"{value} is less than {quantity.format_bytes(self._least)}", param, ctx)
+        return size
 
 
 class Address(click.ParamType[tuple[str, int]]):
@@ -266,12 +272,12 @@ resync_interval = option(
 )
 scrub_rate = option(
     "--scrub-rate",
-    type=Size(),
+    type=Size(least=2**20),
     default="32Mi",
     show_default=True,
     metavar="SIZE",
-    help="Read at most so many bytes per second and storage where spec.scrubInterval asks for it; an eighth of it "
-    "while a transfer runs.",
+    help="Read so many bytes per second and storage at the most where spec.scrubInterval asks for it, an eighth "
+    "of them while a transfer runs. At least 1Mi.",
 )
 timeout = option(
     "--timeout",

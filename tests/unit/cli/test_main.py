@@ -133,6 +133,7 @@ def test_a_bug_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
         (["apply", "x", "--state", "s", "--allow-network", "10.0.0.1/8"], "has host bits set"),
         (["apply", "x", "--state", "s", "--timeout", "soon"], "a duration is written like"),
         (["apply", "x", "--state", "s", "--max-size", "big"], "a size is a number of bytes"),
+        (["run", "x", "--state", "s", "--scrub-rate", "0"], "0 is less than 1Mi"),
         (["apply", "x", "--state", "s", "--allow-path", "/no/such/place"], "does not exist"),
         (["suspend", "backupstorage/x", "--state", "s"], "only images can be suspended"),
         (["verify", "--state", "s"], "name the images to verify, or say --all"),
