@@ -36,7 +36,7 @@ class RepositoryLoader:
         """Return what a commit says.
 
         Raises:
-            SourceNotFound: it has nothing at the path. TooLarge. Others as `Repository.files`.
+            SourceNotFound: it has nothing at the path. TooLarge. Interrupted. Others as `Repository.files`.
 
         """
         files = self._repository.files(tip, self._below, stop)
@@ -50,6 +50,8 @@ class RepositoryLoader:
             )
         unread = [file for file in manifests if (file.path, file.blob) not in self._read]
         for file, data in self._repository.read(unread, stop):
+            if stop.is_set():
+                raise errors.Interrupted("stopped while manifests were read")
             self._read[file.path, file.blob] = manifest_file.parse(self._shown(file), data, self._admission)
         # what this commit has not is forgotten
         self._read = {(file.path, file.blob): self._read[file.path, file.blob] for file in manifests}
