@@ -36,6 +36,15 @@ def test_a_stream_with_its_directory_in_front_is_accepted_as_qemu_img_makes_it()
     assert verdict(image) == (VMDK, 10 * MIB)
 
 
+@pytest.mark.parametrize("fewer", range(1, 8))
+def test_the_end_that_a_longer_cid_leaves_behind_the_text_is_accepted(fewer: int) -> None:
+    """As qemu-img rewrites it in place: CID, the rest of the text, a NUL byte, and what stood there before."""
+    longer = TEXT.replace("CID=", "CID=" + "f" * fewer, 1)
+    rewritten = TEXT + "\0" + longer[len(TEXT) + 1 :]
+    assert verdict(vmdk_sparse(descriptor=rewritten)) == (VMDK, 10 * MIB)
+    assert "behind a NUL" in refusal(vmdk_sparse(descriptor=TEXT + "\0" + longer[len(TEXT) + 1 :] + "x"))
+
+
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
