@@ -1,4 +1,4 @@
-"""The HTTP server of an operator: /healthz, /readyz, /metrics. Has a thread and loop of its own: it always answers."""
+"""The HTTP server of both modes: /healthz, /readyz, /metrics. Has a thread and loop of its own: it always answers."""
 
 import asyncio
 import threading
