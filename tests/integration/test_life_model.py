@@ -29,7 +29,7 @@ from controller.gitops.loop import Standalone
 from controller.model import conditions
 from controller.model.conditions import Condition, ConditionType
 from controller.model.digest import Algorithm, Digest
-from controller.model.image import RefStatus
+from controller.model.image import RefStatus, Revision
 from controller.model.resource import Image
 from controller.settings import Settings, SourceSettings, StandaloneSettings
 from tests.fakes import images
@@ -83,6 +83,8 @@ class LifeMachine(RuleBasedStateMachine):
         """Digests that an image served, the current one first: what must still be there."""
         self.pinned: dict[tuple[str, str], set[str]] = {}
         """(image, path) -> what it served of that url, one of which is what the url stands for without a checksum."""
+        self.unsure: set[tuple[str, str]] = set()
+        """The same pairs, where a kill may have left something else."""
         self.damaged: set[str] = set()
         """Digests of contents that a disk lost a copy of: they may have to be fetched again."""
         self.away: set[str] = set()
@@ -260,10 +262,9 @@ class LifeMachine(RuleBasedStateMachine):
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 self.killed = True
-                for name, wish in self.wanted.items():
-                    if wish.path in self.served.files:  # it may have come so far as to import that
-                        offered = hashlib.sha256(self.served.files[wish.path]).hexdigest()
-                        self.pinned.setdefault((name, wish.path), set()).add(offered)
+                # it may have come so far as to import something, which nobody saw
+                self.unsure |= {(name, wish.path) for name, wish in self.wanted.items()}
+                self.kept = {}
             process.wait(60)
 
     # --- quiet points ----------------------------------------------------------------------------------------------
@@ -313,11 +314,9 @@ class LifeMachine(RuleBasedStateMachine):
             if _is(image, ConditionType.AVAILABLE):
                 assert image.status.current is not None
                 assert self._copies(image, image.status.current.content.sha256.hex) or self.away
+            if image.status.current is not None:
+                self._remember(name, image, image.status.current)
             self._nothing_is_missing(name, image)
-            current = image.status.current
-            if current is not None:
-                path = current.url.removeprefix(self.served.url(""))
-                self.pinned.setdefault((name, path), set()).add(current.content.sha256.hex)
         if not self.away:
             self._nothing_is_left(found)
 
@@ -337,18 +336,26 @@ class LifeMachine(RuleBasedStateMachine):
             path = self.home / ref.storage_name / "images" / ref.install_path.removeprefix("zstore://")
             assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256, f"{ref} has other bytes"
         pinned = self.pinned.setdefault((name, wish.path), set())
-        assert wish.content is not None or not pinned or sha256 in pinned, "other bytes under a pinned url"
-        kept = self.kept.setdefault(name, [])
-        if sha256 in kept:
-            kept.remove(sha256)
-        kept.insert(0, sha256)
+        # an older revision whose bytes were lost is none any more: its url begins anew
+        unsure = not pinned or pinned & self.damaged or (name, wish.path) in self.unsure
+        assert wish.content is not None or unsure or sha256 in pinned, "other bytes under a pinned url"
+
+    def _remember(self, name: str, image: Image, current: Revision) -> None:
+        """What is served from now on, be it on all storages or not, is what must be kept when something else is."""
+        sha256 = current.content.sha256.hex
+        self.pinned.setdefault((name, current.url.removeprefix(self.served.url(""))), set()).add(sha256)
+        places = {path.parents[2].name for path in self._copies(image, sha256)}
+        if places & set(self.wanted[name].places):
+            before = [other for other in self.kept.get(name, []) if other != sha256]
+            self.kept[name] = [sha256, *before]
 
     def _can_be_had(self, name: str, wish: Wish) -> bool:
         """Whether nothing speaks against Ready: the upstream has what is asked for, or the image has it already."""
         offered = self.served.files.get(wish.path)
         sha256 = None if offered is None else hashlib.sha256(offered).hexdigest()
         if wish.content is None:
-            fits = sha256 is not None and self.pinned.get((name, wish.path), set()) <= {sha256}
+            pinned = self.pinned.get((name, wish.path), set())
+            fits = sha256 is not None and pinned <= {sha256} and (name, wish.path) not in self.unsure
         elif wish.content < 0:
             fits = False
         else:
