@@ -84,7 +84,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.pinned: dict[tuple[str, str], set[str]] = {}
         """(image, path) -> what it served of that url, one of which is what the url stands for without a checksum."""
         self.unsure: set[tuple[str, str]] = set()
-        """The same pairs, where a kill may have left something else."""
+        """The same pairs, where a kill may have left something else, or a deletion nothing."""
         self.damaged: set[str] = set()
         """Digests of contents that a disk lost a copy of: they may have to be fetched again."""
         self.away: set[str] = set()
@@ -144,7 +144,7 @@ class LifeMachine(RuleBasedStateMachine):
         (self.manifests / f"image-{name}.yaml").unlink(missing_ok=True)
         self.wanted.pop(name, None)
         self.kept.pop(name, None)
-        self.pinned = {pin: served for pin, served in self.pinned.items() if pin[0] != name}
+        self.unsure |= {pin for pin in self.pinned if pin[0] == name}  # who is written again in time was never gone
 
     @precondition(lambda self: any(len(kept) > 1 for kept in self.kept.values()))
     @rule(data=st.data())
