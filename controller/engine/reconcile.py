@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -96,7 +96,9 @@ class ImageReconciler:
         uuid = self._predecessors.uuid(image)
         if uuid and self._holder(key, uuid) == key:
             observed = replace(observed, predecessor=uuid)
-        if not observed.foreign and (holder := self._holder(key, source.image_uuid(image))) != key:
+        if observed.foreign:
+            self._is_no_holder(key)
+        elif (holder := self._holder(key, source.image_uuid(image))) != key:
             observed = replace(
                 observed, foreign=f"spec.uuid is that of {holder.owner}: choose another, or leave it out"
             )
@@ -107,17 +109,23 @@ class ImageReconciler:
         return (image for image in found if image is not None)
 
     def _holder(self, key: Key, uuid: str) -> Key:
-        """Return which living image has this uuid: the first that was looked at, as long as it is there."""
+        """Return which living image has this uuid: the one with the best right to it of those that were looked at."""
         with self._lock:
             holder = self._holders.setdefault(uuid, key)
         if holder == key:
             return key
-        other = self._resources.image(holder)
-        if other is not None and uuid in {other.spec.uuid, other.status.uuid, other.meta.uid.replace("-", "")}:
+        image, other = self._resources.image(key), self._resources.image(holder)
+        has_it = other is not None and uuid in {other.spec.uuid, other.status.uuid, other.meta.uid.replace("-", "")}
+        if has_it and (image is None or other is None or _right(other) <= _right(image)):
             return holder
         with self._lock:
             self._holders[uuid] = key
         return key
+
+    def _is_no_holder(self, key: Key) -> None:
+        """A storage shows that the uuid is another's, which it could not when `key` was looked at last."""
+        with self._lock:
+            self._holders = {uuid: holder for uuid, holder in self._holders.items() if holder != key}
 
     def reconcile(self, key: Key) -> Outcome:
         """Bring one image closer to its spec. Raises nothing that `controller.errors` calls transient."""
@@ -176,6 +184,11 @@ def _say(before: Image, after: Image, plan: Plan) -> None:
     ] != [(condition.type, condition.status, condition.reason) for condition in after.status.conditions]
     say = log.info if moved else log.debug
     say("image.status", image=str(after.meta.key), phase=after.status.phase.value, message=plan.summary)
+
+
+def _right(image: Image) -> tuple[bool, datetime, Key]:
+    """Order images of one uuid, the best right first: anybody can write one into a spec, nobody gets it otherwise."""
+    return image.spec.uuid is not None, image.meta.created, image.meta.key
 
 
 def _is_full(state: TransferState) -> bool:

@@ -26,6 +26,13 @@ class Bench:
         self.resources = FakeResources(self.clock)
         self.factory = FakeStorageFactory(self.clock)
         self.passes: list[tuple[Key, Outcome]] = []
+        self._secrets = secrets
+        self.restart()
+        self.storage("s1")
+        self.resources.put(IMAGE, {"url": URL, "deletionPolicy": "Direct"})
+
+    def restart(self) -> None:
+        """Begin with an engine that remembers nothing."""
         self.engine = Engine(
             self.resources,
             self.factory,
@@ -34,13 +41,11 @@ class Bench:
             EngineSettings(),
             TransferSettings(),
             on_pass=lambda key, outcome: self.passes.append((key, outcome)),
-            secrets=secrets,
+            secrets=self._secrets,
         )
         assert isinstance(self.engine.transfers, FakeTransfers)
         self.transfers = self.engine.transfers
         self.transfers.sources[URL] = DATA
-        self.storage("s1")
-        self.resources.put(IMAGE, {"url": URL, "deletionPolicy": "Direct"})
 
     def storage(self, name: str) -> None:
         spec = {"type": "ImageStore", "imageStore": {"path": f"/{name}"}, "reservedCapacity": "0"}

@@ -269,6 +269,30 @@ def test_another_images_uuid_is_a_name_and_not_a_right(bench: Bench) -> None:
     assert len(bench.transfers.started) == 1
 
 
+@pytest.mark.parametrize("given", [False, True], ids=["uuid of its own", "uuid of its choice"])
+def test_another_images_uuid_is_no_right_either_while_no_storage_can_say_whose_it_is(*, given: bool) -> None:
+    """After a restart the copy may come before the original, and before any storage was asked."""
+    bench, chosen = Bench(), "aaaaaaaaaaaa4aaa8aaaaaaaaaaaaaaa"
+    bench.resources.put(IMAGE, {"url": URL, **({"uuid": chosen} if given else {})})
+    bench.converge()
+    uuid, thief = bench.image().status.uuid, Key(Kind.IMAGE, "evil", "thief")
+    store = bench.store()
+    bench.restart()
+    bench.resources.put(thief, {"url": URL, "uuid": uuid})
+    store.faults.unreachable = True
+    bench.engine.probe_storages()
+    for key in (thief, IMAGE, thief):
+        bench.engine.do(key)
+    store.faults.unreachable = False
+    for _ in range(2):
+        bench.converge()
+    assert bench.says(ConditionType.READY)
+    found = bench.resources.image(thief)
+    assert found is not None
+    assert conditions.is_true(found.status.conditions, ConditionType.STALLED)
+    assert not conditions.is_true(found.status.conditions, ConditionType.READY)
+
+
 def test_another_images_trash_is_not_revived_by_its_uuid(bench: Bench) -> None:
     bench.resources.put(IMAGE, {"url": URL})
     bench.converge()
