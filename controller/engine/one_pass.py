@@ -4,7 +4,7 @@ Source bytes are hashed, decompressed, hashed, understood and written to every t
 name before everything is proven. What a try leaves behind is either a resumable partial with its record, or nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -18,13 +18,14 @@ from controller.engine.flights import StandBack
 from controller.engine.intake import Download, Intake, Patience, StoredCopy
 from controller.engine.limits import PassLimits
 from controller.engine.outlet import Outlet
+from controller.engine.promise import Promise
 from controller.engine.proving import Sharing
 from controller.engine.ring import Ring, Sink, Slot
 from controller.engine.sinks import Expanding, Hashing, Writing
 from controller.engine.trail import Trail
 from controller.media import decompress
 from controller.media.digester import Hasher
-from controller.model.digest import Algorithm, Digest
+from controller.model.digest import Algorithm
 from controller.model.image import Content
 from controller.model.secret import Credentials
 from controller.model.transfer import Broken, Placed, Provenance, ResumeRecord, Running, TransferRequest, Validator
@@ -102,15 +103,13 @@ class OnePass:
         self._pace = pace
         self._patience = patience
         self._trail = trail
-        self._asking = self._proven = False
+        self._asking = False
         self._berths = berthing.berths_of(request, storages)
         self._ring = self._new_ring("source", pace.buffers)
-        self._expected = request.checksum
-        self._proof: str | None = None
+        self._promise = Promise(request)
         self._intake: Intake | None = None
         self._foothold: Foothold | None = None
         self._keeper: Writing | None = None
-        self._source_hashings: dict[Algorithm, Hashing] = {}
         self._expanding: Expanding | None = None
         self._outlet: Outlet | None = None
 
@@ -121,11 +120,12 @@ class OnePass:
         self.told = credentials.of(self._request, self._secrets)
         if self.told is not None:
             self._trail.scrub = self.told.scrub
-        known = self._ask_list()
+        promise = self._promise
+        known = promise.ask(self._lists())
         if known is not None:
-            return Placed(known, frozenset(), (), Validator(), "", 0, 0, self._proof)
-        sharing, expected = self._sharing, self._expected
-        if (shared := sharing.in_namespace(self._request, expected, self._proof)) is not None:
+            return Placed(known, frozenset(), (), Validator(), "", 0, 0, promise.proof)
+        sharing, expected = self._sharing, promise.expected
+        if (shared := sharing.in_namespace(self._request, expected, promise.proof)) is not None:
             return shared
         if (proven := self._answered()) is not None:
             return proven
@@ -134,13 +134,13 @@ class OnePass:
             self._keep()
             raise StandBack
         there = sharing.present(self._request, expected, self._berths)
-        if there is None or expected is None:
+        if there is None:
             content = self._prove(intake, self._pump(intake))
             # the resumable partial is last: a crash until then costs no download
             last = self._keeper.staged if self._keeper is not None else None
             stored = berthing.publish(self._berths, content, self._testimony(intake, content), last)
         else:
-            content = proving.digest_only(intake, there, expected, self._pace, self._report)
+            content = proving.digest_only(intake, there, promise, self._pace, self._report)
             stored = proving.note(self._berths, content, self._testimony(intake, content))
         placed = self._placed(intake, content, stored)
         sharing.tell(self._asked_now, placed)
@@ -155,12 +155,11 @@ class OnePass:
         """Return the bytes where they are here and an answer of the url proves the right to them."""
         if self._request.origin is not None:
             return None
-        self._trail.pinned = self._request.expected_content is not None or (
-            self._expected is not None and self._expected.algorithm.identifies
-        )
-        self._asking, asked = True, self._asked_now
+        promise, asked = self._promise, self._asked_now
+        self._trail.pinned = promise.pins
+        self._asking = True
         told = self._told_url = credentials.for_url(self.told, self._request, asked.url)
-        found = self._sharing.by_answer(asked, self._expected, self._proof, self._source, self._patience, told)
+        found = self._sharing.by_answer(asked, promise.expected, promise.proof, self._source, self._patience, told)
         return None if found is None else replace(found, mirror=self._mirror, skipped=self._trail.skipped)
 
     @property
@@ -176,7 +175,7 @@ class OnePass:
             served_by=intake.served_by,
             fetched_bytes=self._trail.fetched_bytes + intake.fetched_bytes,
             resumed_bytes=intake.resumed_bytes,
-            proof=self._proof,
+            proof=self._promise.proof,
             length=intake.position,
             mirror=self._mirror,
             skipped=self._trail.skipped,
@@ -186,22 +185,13 @@ class OnePass:
             finished_at=self._clock.now(),
         )
 
-    def _ask_list(self) -> Content | None:
-        """Learn from the checksum list, if there is one, what to expect; return the content where that is known."""
-        request = self._request
-        if request.checksum_from is None:
-            return None
-        lists = checksum_lists.ChecksumLists(self._source, self._patience, self.told, self._secrets, self._verifier)
-        listed = lists.ask(request.checksum_from, request)
-        self._expected, self._proof = listed.digest, listed.proof
-        if not listed.digest.algorithm.identifies:
-            return None
-        return next((content for content in request.known if listed.digest in content.source_digests), None)
+    def _lists(self) -> checksum_lists.ChecksumLists:
+        return checksum_lists.ChecksumLists(self._source, self._patience, self.told, self._secrets, self._verifier)
 
     def _open(self) -> Intake:
         request = self._request
         if request.origin is not None:
-            expected = self._expected_copy()
+            expected = self._promise.copy
             storage = self._storages(request.origin.uuid, request.origin.spec)
             reader = storage.open(expected.sha256)
             return StoredCopy(reader, expected, request.origin.name, self._patience, self._pace)
@@ -270,9 +260,7 @@ class OnePass:
             lead = self._foothold.berth if self._foothold is not None else writings[0][0]
             keeper = next(writing for berth, writing in writings if berth is lead)
             self._keep_record(intake, keeper, lead, request.key)
-        wanted = [Algorithm.SHA256] if request.origin is not None else [Algorithm.SHA256, Algorithm.MD5, *self._asked()]
-        hashings = _hashings(wanted)
-        self._source_hashings = hashings
+        hashings = _hashings(self._promise.hashers(*([] if request.origin is not None else [Algorithm.MD5])))
         self._outlet = Outlet(request, self._ring, hashings)
         self._ring.attach([*hashings.values(), *(writing for _, writing in writings)])
         return self._outlet
@@ -283,14 +271,14 @@ class OnePass:
         fewer = max(self._pace.buffers // 2, 2)  # two rings together take the room of one
         self._ring.shrink(fewer)
         ring = self._new_ring("content", fewer)
-        hashings = _hashings([Algorithm.SHA256, Algorithm.MD5])
+        hashings = _hashings({algorithm: Hasher(algorithm) for algorithm in (Algorithm.SHA256, Algorithm.MD5)})
         ring.attach([*hashings.values(), *(writing for _, writing in writings)])
         self._outlet = Outlet(self._request, ring, hashings)
         decompressor = decompress.Decompressor(compression, self._request.max_size_bytes)
         self._expanding = Expanding(decompressor, ring, self._outlet.deliver, self._patience, self._clock, self._pace)
-        self._source_hashings = _hashings([Algorithm.SHA256, *self._asked()])
+        fetched = _hashings(self._promise.hashers())
         keeping = self._keep_source(intake, writings[0][0])
-        self._ring.attach([*self._source_hashings.values(), *keeping, self._expanding])
+        self._ring.attach([*fetched.values(), *keeping, self._expanding])
         return self._outlet
 
     def _keep_source(self, intake: Intake, lead: Berth) -> list[Sink]:
@@ -340,9 +328,6 @@ class OnePass:
             on_broken=self._patience.desert,
         )
 
-    def _asked(self) -> list[Algorithm]:
-        return [] if self._expected is None else [self._expected.algorithm]
-
     # --- proof ------------------------------------------------------------------------------------------------------
 
     def _prove(self, intake: Intake, outlet: Outlet) -> Content:
@@ -350,53 +335,11 @@ class OnePass:
         try:
             self._ring.finish()
         except errors.FormatRejected:
-            self._check_checksum(intake)  # wrong bytes are the better explanation
+            self._promise.check(intake)  # wrong bytes are the better explanation
             raise
         if not berthing.reachable(self._berths):
             raise berthing.worst_luck(self._berths)
-        request = self._request
-        expected = request.expected_content
-        if request.origin is not None:
-            return self._prove_copy(outlet, request.origin.name)
-        if not intake.complete and self._expected is None and expected is None:
-            raise errors.SourceUnreachable(
-                "the source did not say how long it is and the spec has no checksum: a cut cannot be told from the end"
-            )
-        self._check_checksum(intake)
-        self._proven = self._expected is not None and self._expected.algorithm.identifies
-        found = outlet.finish(self._source_digests())
-        if expected is not None and not expected.sha256.matches(found.sha256):
-            raise errors.SourceChanged(f"the source has other bytes now: pinned {expected.sha256}, got {found.sha256}")
-        return found
-
-    def _source_digests(self) -> tuple[Digest, ...]:
-        asked = dict.fromkeys([Algorithm.SHA256, *self._asked()])
-        return tuple(self._source_hashings[algorithm].hasher.digest() for algorithm in asked)
-
-    def _check_checksum(self, intake: Intake) -> None:
-        expected = self._expected
-        if expected is None or self._request.origin is not None:
-            return
-        got = self._source_hashings[expected.algorithm].hasher.digest()
-        if expected.matches(got):
-            return
-        if not intake.complete:
-            raise errors.SourceUnreachable(f"the download ended early: expected {expected}, got {got}")
-        listed = self._request.checksum_from
-        promised = str(expected) if listed is None else f"{expected} (as {listed.url.redacted} says)"
-        raise errors.ChecksumMismatch(f"expected {promised}, got {got}")
-
-    def _prove_copy(self, outlet: Outlet, origin: str) -> Content:
-        expected = self._expected_copy()
-        got = outlet.digest(Algorithm.SHA256)
-        if outlet.total_bytes != expected.size_bytes or not expected.sha256.matches(got):
-            raise errors.StorageDamaged(f"the copy on BackupStorage {origin} is damaged: {expected.sha256} reads {got}")
-        return expected
-
-    def _expected_copy(self) -> Content:
-        if self._request.expected_content is None:
-            raise errors.InvalidSpec("a copy from another storage must say which content it is")
-        return self._request.expected_content
+        return self._promise.judge(intake, outlet)
 
     def _witness(self) -> str | None:
         """By what the url is known of which all bytes come, those of earlier tries included; None: of more than one."""
@@ -421,7 +364,7 @@ class OnePass:
         self._abandon_rings()
         error = self._cause(error)
         trail = self._trail
-        final = self._proven or self._patience.over
+        final = self._promise.kept or self._patience.over
         failure = trail.after(error, asked=self._asking, final=final)
         # who is refused in the middle goes on from there once the Secret is right
         kept = failure is None or not failure.terminal or failure.reason is Reason.AUTHENTICATION_FAILED
@@ -496,5 +439,5 @@ class OnePass:
         log.warning("transfer.leftover", key=self._request.key, message=str(error))
 
 
-def _hashings(algorithms: list[Algorithm]) -> dict[Algorithm, Hashing]:
-    return {algorithm: Hashing(Hasher(algorithm)) for algorithm in dict.fromkeys(algorithms)}
+def _hashings(hashers: Mapping[Algorithm, Hasher]) -> dict[Algorithm, Hashing]:
+    return {algorithm: Hashing(hasher) for algorithm, hasher in hashers.items()}

@@ -10,8 +10,8 @@ from controller.engine.berths import Berth
 from controller.engine.holdings import Holdings, Stored
 from controller.engine.intake import Intake, Patience
 from controller.engine.limits import PassLimits
-from controller.media.digester import Hasher
-from controller.model.digest import Algorithm, Digest
+from controller.engine.promise import Promise
+from controller.model.digest import Digest
 from controller.model.image import Content
 from controller.model.secret import Credentials
 from controller.model.transfer import Placed, Provenance, Running, TransferRequest, Validator
@@ -212,23 +212,17 @@ def note(berths: Sequence[Berth], content: Content, provenance: Provenance | Non
 
 
 def digest_only(
-    intake: Intake, content: Content, expected: Digest, pace: PassLimits, report: Callable[[Running], None]
+    intake: Intake, content: Content, promise: Promise, pace: PassLimits, report: Callable[[Running], None]
 ) -> Content:
     """Fetch into the digest alone; return the content as it was fetched. What breaks off is written next time.
 
-    Raises:
-        ChecksumMismatch: other bytes. SourceUnreachable: the end came early. And what the source raises.
-
+    Raises what `Promise.check` and the source raise.
     """
-    hashers = {algorithm: Hasher(algorithm) for algorithm in dict.fromkeys((Algorithm.SHA256, expected.algorithm))}
+    hashers = promise.hashers()
     buffer = memoryview(bytearray(pace.buffer_bytes))
     while length := intake.fill(buffer):
         for hasher in hashers.values():
             hasher.update(buffer[:length])
         report(Running(intake.position, intake.total_bytes, intake.resumed_bytes))
-    got = hashers[expected.algorithm].digest()
-    if not expected.matches(got):
-        if not intake.complete:
-            raise errors.SourceUnreachable(f"the download ended early: expected {expected}, got {got}")
-        raise errors.ChecksumMismatch(f"expected {expected}, got {got}")
-    return replace(content, source_digests=tuple(hasher.digest() for hasher in hashers.values()))
+    promise.check(intake)
+    return replace(content, source_digests=promise.digests())
