@@ -12,14 +12,11 @@ from pathlib import Path
 from controller import wiring
 from controller.engine.figures import Saving
 from controller.gitops.loop import Standalone
-from controller.model import conditions
-from controller.model.conditions import ConditionType
 from controller.model.resource import Image
-from controller.reasons import Reason
 from controller.settings import EngineSettings, Settings, SourceSettings, StandaloneSettings, TransferSettings
 from tests.fakes import images as fake_images
+from tests.integration.house import WAIT_S
 
-WAIT_S = 60.0
 SIZE = 1024 * 1024
 IMAGE = fake_images.raw(SIZE, seed=1)
 OTHER = fake_images.raw(SIZE, seed=2)
@@ -114,16 +111,6 @@ class Tenants:
             for path in ((store or self.store) / "images").glob("*/*")
             if path.suffix != ".json"
         }
-
-
-def ready(image: Image) -> bool:
-    return conditions.is_true(image.status.conditions, ConditionType.READY)
-
-
-def reason(image: Image) -> Reason:
-    found = conditions.find(image.status.conditions, ConditionType.READY)
-    assert found is not None
-    return found.reason
 
 
 def fetched(image: Image) -> int | None:

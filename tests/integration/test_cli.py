@@ -11,68 +11,14 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-import structlog
 
-from controller.cli import main
-from tests.fakes import images as fake_images
+from tests.integration.shell import Shell
 
 WITHIN_S = 60.0
 COMMAND = [sys.executable, "-m", "controller"]
-
-
-class Shell:
-    """Manifests, sources and a state, and the command line in this process."""
-
-    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.root, self.manifests, self.sources, self.state = root, root / "m", root / "src", root / "state"
-        self.manifests.mkdir()
-        self.sources.mkdir()
-        self._capsys = capsys
-        self.out = self.err = ""
-
-    def __call__(self, *arguments: str) -> int:
-        self._capsys.readouterr()
-        code = main.run([*arguments, "--state", str(self.state)])
-        self.out, self.err = self._capsys.readouterr()
-        return code
-
-    def apply(self, *flags: str) -> int:
-        return self("apply", str(self.manifests), "--allow-path", str(self.sources), *flags)
-
-    def image(self, name: str, seed: int = 0, spec: Mapping[str, object] | None = None) -> bytes:
-        """Write a source and its manifest; return the bytes."""
-        data = fake_images.raw(seed=seed)
-        (self.sources / name).write_bytes(data)
-        self.manifest(name, **{"url": str(self.sources / name), "format": "raw", **(spec or {})})
-        return data
-
-    def manifest(self, name: str, **spec: object) -> None:
-        document = {
-            "apiVersion": "goldmaster.dev/v1alpha1",
-            "kind": "Image",
-            "metadata": {"name": name},
-            "spec": spec,
-        }
-        (self.manifests / f"{name}.json").write_text(json.dumps(document))
-
-    def files(self) -> set[str]:
-        """Return everything below the root, with its bytes' hash: what changed shows."""
-        found = set()
-        for path in self.root.rglob("*"):
-            facts = path.lstat()
-            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-            found.add(f"{path.relative_to(self.root)} {facts.st_mtime_ns} {content}")
-        return found
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    yield Shell(tmp_path, capsys)
-    structlog.reset_defaults()
 
 
 def test_apply_ends_with_the_table_and_a_second_one_changes_nothing(shell: Shell) -> None:

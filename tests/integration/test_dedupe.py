@@ -6,45 +6,14 @@ Every test counts what the server was asked and what it sent.
 import gzip
 import hashlib
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import structlog
 
 from controller.reasons import Reason
 from tests.fakes.certificates import Authority
-from tests.integration import ranged_server
+from tests.integration.house import ready, reason
 from tests.integration.ranged_server import Served
-from tests.integration.tenants import IMAGE, OTHER, PATH, SHA256, SIZE, Tenants, fetched, ready, reason
-
-
-@pytest.fixture
-def tenants(tmp_path: Path) -> Iterator[Tenants]:
-    yield Tenants(tmp_path)
-    structlog.reset_defaults()
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def https(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """A server that the system's trust store knows."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
-    with ranged_server.serving(authority.server("127.0.0.1")) as served:
-        served.files[PATH] = IMAGE
-        yield served
-
-
-@pytest.fixture
-def http() -> Iterator[Served]:
-    with ranged_server.serving() as served:
-        served.files[PATH] = IMAGE
-        yield served
-
+from tests.integration.tenants import IMAGE, OTHER, PATH, SHA256, SIZE, Tenants, fetched
 
 # --- within a namespace: the digest is enough ---------------------------------------------------------------------
 

@@ -2,46 +2,13 @@
 
 import random
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-import structlog
 
 from controller.gitops.loop import Standalone
 from controller.model import conditions
 from controller.model.conditions import ConditionType
-from tests.fakes.certificates import Authority
-from tests.integration import ranged_server
+from tests.integration.house import WAIT_S, ready
 from tests.integration.ranged_server import Served
-from tests.integration.tenants import IMAGE, OTHER, PATH, SHA256, SIZE, WAIT_S, Tenants, fetched, ready
-
-
-@pytest.fixture
-def tenants(tmp_path: Path) -> Iterator[Tenants]:
-    yield Tenants(tmp_path)
-    structlog.reset_defaults()
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def https(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """A server that the system's trust store knows."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
-    with ranged_server.serving(authority.server("127.0.0.1")) as served:
-        served.files[PATH] = IMAGE
-        yield served
-
-
-@pytest.fixture
-def http() -> Iterator[Served]:
-    with ranged_server.serving() as served:
-        served.files[PATH] = IMAGE
-        yield served
+from tests.integration.tenants import IMAGE, OTHER, PATH, SHA256, SIZE, Tenants, fetched
 
 
 def test_many_at_once_in_any_namespace_are_one_download(tenants: Tenants, https: Served) -> None:

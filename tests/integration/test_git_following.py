@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -23,9 +23,9 @@ from controller.model.resource import Image, Key, Kind
 from controller.model.stored import Verb
 from controller.settings import GitSettings, Settings, SourceSettings, StandaloneSettings
 from tests.fakes.git_repository import GitRepository
+from tests.integration.house import WAIT_S, running, until
 
 pytestmark = pytest.mark.needs_git
-WAIT_S = 60.0
 NEVER = threading.Event()
 
 
@@ -359,41 +359,13 @@ def test_a_path_beside_a_repository_that_cannot_be_asked_goes_on(house: House, t
 # --- run -------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def running(house: House, reports: list[list[Problem]]) -> Iterator[Standalone]:
-    """Run `keep` in a thread."""
-    with house.instance() as standalone:
-        stop = threading.Event()
-
-        def report(problems: Sequence[Problem]) -> None:
-            reports.append(list(problems))
-
-        thread = threading.Thread(target=standalone.keep, args=([], stop, report))
-        thread.start()
-        try:
-            yield standalone
-        finally:
-            stop.set()
-            thread.join()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens in another thread; fail after WAIT_S."""
-    gate = threading.Event()
-    for _ in range(int(WAIT_S / 0.05)):
-        if condition():
-            return
-        gate.wait(0.05)
-    raise AssertionError("did not happen")
-
-
 def test_run_follows_the_branch_and_a_request_makes_it_look_at_once(house: House) -> None:
     """The interval is an hour: every look but the first is one that was asked for."""
     house.write("a")
     house.repository.commit()
     reports: list[list[Problem]] = []
     key = Key(Kind.IMAGE, "default", "a")
-    with running(house, reports) as standalone:
+    with running(house.instance(), [], lambda problems: reports.append(list(problems))) as standalone:
 
         def serves(name: str) -> bool:
             image = standalone.state.image(key)
@@ -422,7 +394,7 @@ def test_run_looks_again_every_interval(house: House) -> None:
     house.mode = replace(house.mode, git=replace(_git(house), interval=timedelta(seconds=0.2)))
     house.write("a")
     house.repository.commit()
-    with running(house, []) as standalone:
+    with running(house.instance(), []) as standalone:
         until(lambda: len(standalone.state.images()) == 1)
         house.write("b")
         house.repository.commit()
@@ -434,7 +406,7 @@ def test_a_run_that_starts_without_its_server_keeps_what_is_in_force(house: Hous
     house.repository.commit()
     house.apply()
     house.repository.path.rename(house.repository.path.with_name("away"))
-    with running(house, []) as standalone:
+    with running(house.instance(), []) as standalone:
 
         def said() -> str:
             followed = standalone.state.followed()

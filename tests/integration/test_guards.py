@@ -3,28 +3,20 @@
 import json
 import threading
 import uuid as uuids
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-import structlog
 
 from controller import wiring
 from controller.gitops.tree import Problem
 from controller.model.resource import Kind
 from controller.settings import Settings, StandaloneSettings
-from tests.integration.test_cli import Shell
+from tests.integration.shell import Shell
 from tests.integration.test_trash import objects, sha256
 
 ONE, TWO = (uuids.UUID(int=number, version=4).hex for number in (1, 2))
 WAIT_S = 30
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    yield Shell(tmp_path, capsys)
-    structlog.reset_defaults()
 
 
 def inventory(shell: Shell, name: str) -> dict[str, object]:

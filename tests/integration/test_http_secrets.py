@@ -69,11 +69,6 @@ def test_a_refusal_does_not_repeat_what_was_sent(status: str) -> None:
         assert TOKEN not in str(caught.value)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 def pem_of(authority: Authority) -> str:
     return authority.ca_file.read_text()
 

@@ -20,11 +20,6 @@ from tests.fakes.fetching import LOOPBACK, NEVER, QUICK, asking, drain, fetch
 from tests.fakes.hostile_server import HostileServer, Peer, head, redirecting, serving
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 def source(authority: Authority | None) -> HttpSource:
     """Return a source that trusts the authority (or only the system's), and finds every name on 127.0.0.1."""
 

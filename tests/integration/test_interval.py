@@ -1,16 +1,13 @@
 """A source that changes, over real HTTP and on disk, through the command line: what is told, imported and stored."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
-import structlog
 
 from controller import wiring
 from controller.gitops.loop import Standalone, default_storage
@@ -19,9 +16,9 @@ from controller.model.resource import Key, Kind
 from controller.settings import EngineSettings, Settings, SourceSettings, StandaloneSettings
 from tests.fakes import images as fake_images
 from tests.fakes.hostile_server import HostileServer, Peer, answering, head
+from tests.integration.house import until
 from tests.integration.ranged_server import Served, serving
-from tests.integration.test_cli import Shell
-from tests.integration.test_standalone import until
+from tests.integration.shell import Shell
 from tests.unit.gitops import manifests
 
 OLD, NEW = fake_images.raw(9 * 2**20, seed=1), fake_images.raw(9 * 2**20, seed=2)
@@ -29,12 +26,6 @@ OLD, NEW = fake_images.raw(9 * 2**20, seed=1), fake_images.raw(9 * 2**20, seed=2
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    yield Shell(tmp_path, capsys)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -55,16 +46,6 @@ def look(shell: Shell) -> int:
     return shell.apply("--allow-network", "127.0.0.0/8")
 
 
-def status(shell: Shell) -> dict[str, Any]:
-    assert shell("get", "image", "a", "-o", "json") == 0
-    found: dict[str, Any] = json.loads(shell.out)["status"]
-    return found
-
-
-def condition(shell: Shell, kind: str) -> dict[str, Any] | None:
-    return next((one for one in status(shell)["conditions"] if one["type"] == kind), None)
-
-
 def stored(shell: Shell) -> dict[str, int]:
     """Return sha256 -> links of what is under a final name; nothing may be left in the staging room."""
     storage = shell.state / "storage"
@@ -76,18 +57,18 @@ def stored(shell: Shell) -> dict[str, int]:
 
 def test_notify_tells_of_a_change_and_fetches_nothing(shell: Shell, server: Served) -> None:
     assert apply(shell, server.url("/a.raw")) == 0
-    assert "checkedAt" not in status(shell)["source"]
+    assert "checkedAt" not in shell.status("a")["source"]
     sent = server.sent_bytes
     assert look(shell) == 0
-    first = status(shell)["source"]["checkedAt"]
-    assert condition(shell, "UpstreamChanged") is None
+    first = shell.status("a")["source"]["checkedAt"]
+    assert shell.condition("a", "UpstreamChanged") is None
     server.files["/a.raw"], server.version = NEW, 2
     assert look(shell) == 0
-    told = condition(shell, "UpstreamChanged")
+    told = shell.condition("a", "UpstreamChanged")
     assert told is not None
     assert (told["status"], told["reason"]) == ("True", "SourceChanged")
     assert told["message"].endswith(': ETag was "/a.raw-1", is "/a.raw-2"')
-    source = status(shell)["source"]
+    source = shell.status("a")["source"]
     assert source["checkedAt"] > first
     assert (source["etag"], source["seen"]) == ('"/a.raw-1"', {"etag": '"/a.raw-2"', "length": len(NEW)})
     assert stored(shell) == {sha256(OLD): 2}
@@ -97,15 +78,15 @@ def test_notify_tells_of_a_change_and_fetches_nothing(shell: Shell, server: Serv
     assert 'source has now:   ETag "/a.raw-2", 9437184 bytes' in shell.out
     server.files["/a.raw"], server.version = OLD, 1
     assert look(shell) == 0
-    assert condition(shell, "UpstreamChanged") is None
-    assert "seen" not in status(shell)["source"]
+    assert shell.condition("a", "UpstreamChanged") is None
+    assert "seen" not in shell.status("a")["source"]
 
 
 def test_import_brings_the_new_bytes_beside_the_old_ones(shell: Shell, server: Served) -> None:
     assert apply(shell, server.url("/a.raw"), updatePolicy="Import") == 0
     server.files["/a.raw"], server.version = NEW, 2
     assert look(shell) == 0
-    found = status(shell)
+    found = shell.status("a")
     assert found["current"]["sha256"] == sha256(NEW)
     assert found["current"]["source"]["etag"] == '"/a.raw-2"'
     assert [one["sha256"] for one in found["history"]] == [sha256(OLD)]
@@ -120,7 +101,7 @@ def test_import_of_what_is_no_image_leaves_the_old_one_serving(shell: Shell, ser
     assert apply(shell, server.url("/a.raw"), updatePolicy="Import") == 0
     server.files["/a.raw"], server.version = fake_images.PAGES["html"] * 20, 2
     assert look(shell) == 4
-    told = {one["type"]: (one["status"], one["reason"]) for one in status(shell)["conditions"]}
+    told = {one["type"]: (one["status"], one["reason"]) for one in shell.status("a")["conditions"]}
     assert told["Available"] == ("True", "Succeeded")
     assert told["Ready"] == ("False", "FormatRejected")
     assert told["Stalled"] == ("True", "FormatRejected")
@@ -128,14 +109,14 @@ def test_import_of_what_is_no_image_leaves_the_old_one_serving(shell: Shell, ser
     assert stored(shell) == {sha256(OLD): 2}
     server.files["/a.raw"], server.version = NEW, 3
     assert look(shell) == 0
-    assert status(shell)["current"]["sha256"] == sha256(NEW)
+    assert shell.status("a")["current"]["sha256"] == sha256(NEW)
 
 
 def test_the_same_bytes_under_another_name_are_fetched_once_and_are_no_revision(shell: Shell, server: Served) -> None:
     assert apply(shell, server.url("/a.raw"), updatePolicy="Import") == 0
     server.version = 2
     assert look(shell) == 0
-    found = status(shell)
+    found = shell.status("a")
     assert found["source"]["etag"] == '"/a.raw-2"'
     assert "history" not in found
     sent = server.sent_bytes
@@ -148,7 +129,7 @@ def test_ignore_asks_nobody(shell: Shell, server: Served) -> None:
     assert apply(shell, server.url("/a.raw"), updatePolicy="Ignore") == 0
     del server.files["/a.raw"]
     assert look(shell) == 0
-    assert "checkedAt" not in status(shell)["source"]
+    assert "checkedAt" not in shell.status("a")["source"]
 
 
 def test_a_look_that_fails_leaves_the_image_ready(shell: Shell) -> None:
@@ -158,13 +139,13 @@ def test_a_look_that_fails_leaves_the_image_ready(shell: Shell) -> None:
     gone = answering("503 Later", "Content-Length: 0")
     with HostileServer(fine, gone, answering("200 OK", "Connection: close", body=b"x" * 600)) as server:
         assert apply(shell, server.url()) == 0
-        before = status(shell)
+        before = shell.status("a")
         assert look(shell) == 0
-        after = status(shell)
+        after = shell.status("a")
         assert after["source"]["checkError"] == "SourceUnreachable: the server answers 503 Service Unavailable"
         assert after["conditions"] == before["conditions"]
         assert look(shell) == 0
-        assert "names no version" in status(shell)["source"]["checkError"]
+        assert "names no version" in shell.status("a")["source"]["checkError"]
         assert shell("describe", "image", "a") == 0
         assert "look failed:      the source names no version" in shell.out
     assert stored(shell) == {sha256(OLD): 2}
@@ -177,13 +158,13 @@ def test_a_list_that_names_other_bytes_is_noticed(shell: Shell, server: Served) 
     asked = server.sent_bytes
     sums.write_text(f"{sha256(NEW)}  a.raw\n")
     assert look(shell) == 0
-    told = condition(shell, "UpstreamChanged")
+    told = shell.condition("a", "UpstreamChanged")
     assert told is not None
     assert f"named sha256:{sha256(OLD)}, and names sha256:{sha256(NEW)} now" in told["message"]
     assert server.sent_bytes == asked, "the url is not asked"
     server.files["/a.raw"], server.version = NEW, 2
     assert apply(shell, server.url("/a.raw"), checksumFrom={"url": str(sums)}, updatePolicy="Import") == 0
-    assert status(shell)["current"]["sha256"] == sha256(NEW)
+    assert shell.status("a")["current"]["sha256"] == sha256(NEW)
     assert stored(shell) == {sha256(OLD): 2, sha256(NEW): 2}
 
 
@@ -192,11 +173,11 @@ def test_a_file_that_is_written_anew_is_noticed_and_a_chmod_is_not(shell: Shell)
     assert shell.apply() == 0
     (shell.sources / "a").chmod(0o600)
     assert look(shell) == 0
-    assert condition(shell, "UpstreamChanged") is None
+    assert shell.condition("a", "UpstreamChanged") is None
     facts = (shell.sources / "a").stat()
     os.utime(shell.sources / "a", ns=(facts.st_atime_ns, facts.st_mtime_ns + 10**9))
     assert look(shell) == 0
-    told = condition(shell, "UpstreamChanged")
+    told = shell.condition("a", "UpstreamChanged")
     assert told is not None
     assert "modification time was 20" in told["message"]
 
@@ -209,10 +190,10 @@ def test_what_was_told_makes_a_pinned_copy_no_less_pinned(shell: Shell, server: 
         if path.is_file() and path.stat().st_size == len(OLD):
             path.unlink()
     assert look(shell) == 4
-    ready = condition(shell, "Ready")
+    ready = shell.condition("a", "Ready")
     assert ready is not None
     assert ready["reason"] == "SourceChanged"
-    assert condition(shell, "UpstreamChanged") is not None
+    assert shell.condition("a", "UpstreamChanged") is not None
     assert stored(shell) == {}
 
 

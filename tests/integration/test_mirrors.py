@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from tests.fakes import images as fake_images
 from tests.fakes.hostile_server import HostileServer, Peer, Script, answering, head
 from tests.fakes.hostile_server import serving as sending
 from tests.integration import test_secrets
 from tests.integration.ranged_server import Served, serving
-from tests.integration.test_cli import Shell
+from tests.integration.shell import Shell
 
 IMAGE, OTHER = fake_images.raw(9 * 2**20, seed=1), fake_images.raw(9 * 2**20, seed=2)
 BLOCK = 2**18 + 4096
@@ -23,11 +22,9 @@ BLOCK = 2**18 + 4096
 CHECKSUM = f"sha256:{hashlib.sha256(IMAGE).hexdigest()}"
 
 
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+@pytest.fixture(autouse=True)
+def _secrets(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir(mode=0o700)
-    yield Shell(tmp_path, capsys)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -42,14 +39,8 @@ def apply(shell: Shell, url: str, *mirrors: str, flags: tuple[str, ...] = (), **
     return shell.apply("--allow-network", "127.0.0.0/8", *flags)
 
 
-def status(shell: Shell) -> dict[str, Any]:
-    assert shell("get", "image", "a", "-o", "json") == 0
-    found: dict[str, Any] = json.loads(shell.out)["status"]
-    return found
-
-
 def ready(shell: Shell) -> dict[str, Any]:
-    return next(one for one in status(shell)["conditions"] if one["type"] == "Ready")
+    return next(one for one in shell.status("a")["conditions"] if one["type"] == "Ready")
 
 
 def stored(shell: Shell) -> list[bytes]:
@@ -72,7 +63,7 @@ def test_a_mirror_serves_where_the_url_does_not(shell: Shell, mirror: Served) ->
     with HostileServer(answering("404 Not Found", "Content-Length: 0")) as gone:
         assert apply(shell, gone.url("/a?sig=hunter2"), mirror.url("/m.raw")) == 0
         assert "transfer.deduplicated" not in shell.err, "what it fetched itself was not spared"
-        source = status(shell)["source"]
+        source = shell.status("a")["source"]
         assert source["servedBy"] == source["mirror"] == mirror.url("/m.raw")
         assert source["etag"] == '"/m.raw-1"'
         assert source["length"] == len(IMAGE)
@@ -110,7 +101,7 @@ def test_a_mirror_goes_on_in_a_later_try_after_the_url_is_gone(shell: Shell, mir
         mirror.files["/m.raw"] = IMAGE
         assert apply(shell, dying.url(), mirror.url("/m.raw")) == 0
     assert mirror.sent_bytes <= len(IMAGE) - kept + BLOCK
-    assert status(shell)["source"]["length"] == len(IMAGE)
+    assert shell.status("a")["source"]["length"] == len(IMAGE)
     assert stored(shell) == [IMAGE]
 
 
@@ -161,7 +152,7 @@ def test_nobody_serves_and_each_is_told_of(shell: Shell) -> None:
             shut.url("/a"),
         ]
         assert bad.connections == 2, "a mismatch is tried once more"
-    assert "Stalled" in {one["type"] for one in status(shell)["conditions"]}
+    assert "Stalled" in {one["type"] for one in shell.status("a")["conditions"]}
     assert stored(shell) == []
 
 
@@ -178,12 +169,12 @@ def test_other_mirrors_download_nothing(shell: Shell, mirror: Served) -> None:
 def test_a_lost_copy_is_healed_from_a_mirror(shell: Shell, mirror: Served) -> None:
     with HostileServer(sending(IMAGE), answering("410 Gone", "Content-Length: 0")) as dying:
         assert apply(shell, dying.url(), mirror.url("/m.raw")) == 0
-        assert "mirror" not in status(shell)["source"]
+        assert "mirror" not in shell.status("a")["source"]
         for path in (shell.state / "storage").rglob("*"):
             if path.is_file() and path.stat().st_size == len(IMAGE):
                 path.unlink()
         assert apply(shell, dying.url(), mirror.url("/m.raw")) == 0
-    assert status(shell)["source"]["mirror"] == mirror.url("/m.raw")
+    assert shell.status("a")["source"]["mirror"] == mirror.url("/m.raw")
     assert stored(shell) == [IMAGE]
 
 
@@ -199,7 +190,7 @@ def test_a_secret_goes_to_no_mirror_that_it_does_not_list(shell: Shell) -> None:
         assert apply(shell, guarded.url(), *mirrors, flags=flags, secretRef={"name": "mirror"}) == 0
         told = ["authorization" in server.peers[0].headers for server in (guarded, stranger, friend)]
         assert told == [True, False, True]
-    assert test_secrets.PASSWORD not in json.dumps(status(shell)) + shell.err
+    assert test_secrets.PASSWORD not in json.dumps(shell.status("a")) + shell.err
 
 
 def test_the_whole_try_ends_when_it_is_told_to(shell: Shell) -> None:

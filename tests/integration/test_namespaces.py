@@ -1,21 +1,10 @@
 """Who may use a storage, in standalone mode: by the labels that Namespace manifests give."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-import structlog
 import yaml
 
 from tests.fakes import images as fake_images
 from tests.fakes.hostile_server import HostileServer, serving
-from tests.integration.test_cli import Shell
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    yield Shell(tmp_path, capsys)
-    structlog.reset_defaults()
+from tests.integration.shell import Shell
 
 
 def label(shell: Shell, **labels: str) -> None:

@@ -17,9 +17,9 @@ from controller.gitops.loop import Standalone
 from controller.model.resource import Image
 from controller.settings import Settings, SourceSettings, StandaloneSettings
 from tests.fakes.git_repository import GitRepository
+from tests.integration.house import WAIT_S, running, until
 
 pytestmark = pytest.mark.needs_git
-WAIT_S = 60.0
 
 
 class House:
@@ -163,29 +163,16 @@ def test_run_notices_a_commit_of_what_it_has_taken_already(house: House) -> None
     house.write("a")
     first = house.repository.commit()
     house.write("a", description="edited")
-    seen = threading.Event()
     expected = [f"main@sha1:{first}-dirty"]
 
-    with house.instance() as standalone:
-        stop = threading.Event()
-        thread = threading.Thread(target=standalone.keep, args=([house.path], stop, lambda _: None))
-        thread.start()
-        try:
+    with running(house.instance(), [house.path]) as standalone:
 
-            def until_expected() -> None:
-                for _ in range(int(WAIT_S / 0.05)):
-                    images = standalone.state.images()
-                    if [image.status.observed_revision for image in images] == expected:
-                        return
-                    seen.wait(0.05)
-                raise AssertionError("did not happen")
+        def as_expected() -> bool:
+            return [image.status.observed_revision for image in standalone.state.images()] == expected
 
-            until_expected()
-            expected[:] = [f"main@sha1:{house.repository.commit()}"]
-            until_expected()
-        finally:
-            stop.set()
-            thread.join()
+        until(as_expected)
+        expected[:] = [f"main@sha1:{house.repository.commit()}"]
+        until(as_expected)
 
 
 def test_what_a_working_copy_has_configured_is_not_run(house: House, tmp_path: Path) -> None:

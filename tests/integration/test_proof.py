@@ -2,26 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-import structlog
 from pysequoia import SignatureMode, Tsk, sign
 
-from tests.integration.test_cli import Shell
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    yield Shell(tmp_path, capsys)
-    structlog.reset_defaults()
-
-
-def status(shell: Shell, name: str) -> dict[str, object]:
-    assert shell("get", "image", name, "-o", "json") == 0
-    found: dict[str, object] = json.loads(shell.out)["status"]
-    return found
+from tests.integration.shell import Shell
 
 
 def test_an_image_is_proven_by_its_publishers_list(shell: Shell) -> None:
@@ -34,7 +18,7 @@ def test_an_image_is_proven_by_its_publishers_list(shell: Shell) -> None:
     assert "ChecksumMismatch: expected sha512:cf83e1" in shell.err
     sums.write_text(f"{hashlib.sha512(data).hexdigest()} *a.raw\r\n")
     assert shell.apply() == 0
-    assert status(shell, "a.raw")["current"]["proof"] == "checksum list sha512"  # type: ignore[index]
+    assert shell.status("a.raw")["current"]["proof"] == "checksum list sha512"
     assert shell("describe", "image", "a.raw") == 0
     assert "by checksum list sha512 at" in shell.out
 
@@ -62,7 +46,7 @@ def test_an_image_is_proven_by_a_signed_list(shell: Shell) -> None:
     assert f"SignatureInvalid: the signature file://{beside}: it was made by the key " in shell.err
     beside.write_bytes(sign(key.signer(), sums.read_bytes(), mode=SignatureMode.DETACHED))
     assert shell.apply("--secrets", str(secrets)) == 0
-    assert status(shell, "a.raw")["current"]["proof"] == "signed list sha256"  # type: ignore[index]
+    assert shell.status("a.raw")["current"]["proof"] == "signed list sha256"
 
 
 def test_another_list_with_the_same_digest_costs_no_download(shell: Shell) -> None:
@@ -73,7 +57,7 @@ def test_another_list_with_the_same_digest_costs_no_download(shell: Shell) -> No
     (shell.sources / "a.raw").unlink()
     shell.manifest("a.raw", url=str(shell.sources / "a.raw"), checksumFrom={"url": str(shell.sources / "SUM")})
     assert shell.apply() == 0
-    assert status(shell, "a.raw")["current"]["proof"] == "checksum list sha256"  # type: ignore[index]
+    assert shell.status("a.raw")["current"]["proof"] == "checksum list sha256"
 
 
 def test_describe_shows_no_query_of_a_list(shell: Shell) -> None:

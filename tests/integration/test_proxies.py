@@ -28,11 +28,6 @@ from tests.fakes.secrets import credentials
 PASSWORD = "hunter2-hunter2"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 def through(
     proxy: str,
     *no_proxy: str,

@@ -10,7 +10,7 @@ import pytest
 from controller import __version__
 from controller.settings import SourceSettings
 from tests.integration import ranged_server
-from tests.integration.test_standalone import OTHER, RAW, House, digest, ready
+from tests.integration.house import OTHER, RAW, House, digest, ready
 
 
 @pytest.fixture

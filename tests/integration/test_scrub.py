@@ -21,14 +21,9 @@ from controller.model.resource import Image, Key, Kind
 from controller.model.scrub import Scrub, ScrubState
 from controller.reasons import Reason
 from controller.settings import ScrubSettings
-from tests.integration.test_standalone import OTHER, RAW, House, digest, ready, reason, running, until
+from tests.integration.house import OTHER, RAW, House, digest, ready, reason, running, until
 
 IMAGE = Key(Kind.IMAGE, "default", "raw")
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
 
 
 def storage(house: House, name: str, **spec: str) -> Path:
@@ -102,7 +97,7 @@ def test_a_flipped_bit_is_found_and_mended_from_the_other_storage_without_a_down
     assert not (one / "scrub.json").exists(), "who converges once does not scrub"
     (house.sources / "a.raw").unlink()
     flip(one, RAW)
-    with running(house) as standalone:
+    with running(house.instance(), [house.manifests]) as standalone:
         until(scrubbed(standalone, "s1"))
         until(scrubbed(standalone, "s2"))
         until(lambda: stored(one, RAW).exists() and ready(image(standalone)))
@@ -129,7 +124,7 @@ def test_the_only_copy_is_fetched_again(house: House) -> None:
     house.image("raw", house.source("a.raw", RAW), backupStorages="[s1]")
     house.apply()
     flip(store, RAW)
-    with running(house) as standalone:
+    with running(house.instance(), [house.manifests]) as standalone:
         until(scrubbed(standalone, "s1"))
         until(lambda: stored(store, RAW).exists() and ready(image(standalone)))
     assert house.objects("s1") == {digest(RAW)}
@@ -145,7 +140,7 @@ def test_what_cannot_be_had_again_is_not_served_and_says_so(house: House, left: 
     before = house.apply()["raw"]
     Path(url).unlink() if left is None else Path(url).write_bytes(left)
     flip(store, RAW)
-    with running(house) as standalone:
+    with running(house.instance(), [house.manifests]) as standalone:
         until(lambda: conditions.is_true(image(standalone).status.conditions, ConditionType.STALLED))
         after = image(standalone)
     stalled, available = condition(after, ConditionType.STALLED), condition(after, ConditionType.AVAILABLE)
@@ -171,7 +166,7 @@ def test_a_disabled_storage_serves_nothing_damaged_either_and_is_filled_once_it_
     storage(house, "s1", state="Disabled")
     house.apply()
     flip(one, RAW)
-    with running(house) as standalone:
+    with running(house.instance(), [house.manifests]) as standalone:
         until(scrubbed(standalone, "s1"))
         until(lambda: not ready(image(standalone)))
         until(lambda: condition(image(standalone), ConditionType.READY).reason is Reason.DEPENDENCY_NOT_READY)
@@ -191,7 +186,7 @@ def test_a_damaged_older_revision_is_no_way_back_any_more(house: House) -> None:
     house.image("raw", house.source("b.raw", OTHER), backupStorages="[s1]")
     assert [one.content.sha256.hex for one in house.apply()["raw"].status.history] == [digest(RAW)]
     flip(store, RAW)
-    with running(house) as standalone:
+    with running(house.instance(), [house.manifests]) as standalone:
         until(scrubbed(standalone, "s1"))
         until(lambda: image(standalone).status.history == ())
         after = image(standalone)
@@ -207,7 +202,7 @@ def test_a_damaged_older_revision_is_no_way_back_any_more(house: House) -> None:
 def slow(house: House, bytes_per_s: int) -> Iterator[Standalone]:
     """Run with a small budget, and every position noted."""
     house.settings = replace(house.settings, scrub=ScrubSettings(bytes_per_s, bytes_per_s, timedelta(0)))
-    with running(house) as standalone:
+    with running(house.instance(), [house.manifests]) as standalone:
         yield standalone
 
 

@@ -1,24 +1,20 @@
 """Secrets through the command line: from a directory to a server that wants them, and to nobody else."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tests.fakes import images as fake_images
 from tests.fakes.hostile_server import HostileServer, Peer, head, serving
-from tests.integration.test_cli import Shell
+from tests.integration.shell import Shell
 
 PASSWORD = "hunter2-hunter2"
 
 
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+@pytest.fixture(autouse=True)
+def _secrets(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir(mode=0o700)
-    yield Shell(tmp_path, capsys)
-    structlog.reset_defaults()
 
 
 def write(shell: Shell, origins: str, folder: str = "secrets", **fields: str) -> Path:

@@ -8,7 +8,7 @@ import urllib3
 from controller import wiring
 from tests.apiserver import fixtures
 from tests.fakes import images
-from tests.integration.test_standalone import House
+from tests.integration.house import House
 
 SETTLED = (
     'goldmaster_images{phase="Ready",reason="Succeeded"} 1.0',

@@ -4,20 +4,11 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import structlog
 import yaml
 
-from tests.integration.test_cli import Shell
-
-
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    yield Shell(tmp_path, capsys)
-    structlog.reset_defaults()
+from tests.integration.shell import Shell
 
 
 def objects(shell: Shell) -> set[str]:

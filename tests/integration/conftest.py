@@ -1,0 +1,53 @@
+"""Fixtures of the tests of whole paths: a command line, a household, namespaces that share, and servers for them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from tests.fakes.certificates import Authority
+from tests.integration import ranged_server
+from tests.integration.house import House
+from tests.integration.ranged_server import Served
+from tests.integration.shell import Shell
+from tests.integration.tenants import IMAGE, PATH, Tenants
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    yield Shell(tmp_path, capsys)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+@pytest.fixture
+def tenants(tmp_path: Path) -> Iterator[Tenants]:
+    yield Tenants(tmp_path)
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def http() -> Iterator[Served]:
+    """A server that has an image."""
+    with ranged_server.serving() as served:
+        served.files[PATH] = IMAGE
+        yield served
+
+
+@pytest.fixture
+def https(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """The same; the system's trust store knows it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+    with ranged_server.serving(authority.server("127.0.0.1")) as served:
+        served.files[PATH] = IMAGE
+        yield served
