@@ -82,6 +82,11 @@ class Staging(Protocol):
 class Reader(Protocol):
     """Stored bytes being read. One thread uses it."""
 
+    @property
+    def version(self) -> object:
+        """What is read, told from bytes that were stored in its place since; for `quarantine`."""
+        ...
+
     def readinto(self, buffer: memoryview) -> int:
         """Fill `buffer` from its start; 0 at the end. Raises StorageDamaged on an I/O error."""
         ...
@@ -228,8 +233,12 @@ class Audit(Protocol):
         """Do what `finding.repair` says; idempotent."""
         ...
 
-    def quarantine(self, sha256: Digest, why: str) -> None:
-        """Take damaged bytes out of service, keeping them for a person to look at; claims on it become not intact."""
+    def quarantine(self, sha256: Digest, why: str, version: object = None) -> bool:
+        """Take damaged bytes out of service, keeping them for a person to look at; claims on it become not intact.
+
+        Only those that a reader read whose `version` this is, where it is given: reading takes long, and others may
+        have put right ones there meanwhile. Returns whether it did.
+        """
         ...
 
 

@@ -194,13 +194,15 @@ class _Run:
         """Read one copy; note that it is right, or take it out of service."""
         if self._stop.is_set():
             raise errors.Interrupted(self._why)
-        size, problem = self._read(sha256)
+        size, problem, version = self._read(sha256)
         if size is None:
             return
         self._pay(max(CHARGED_AT_LEAST_BYTES - size, 0))
         if problem:
             self._adapter.probe(create=False)  # a server that went away in the middle also reads as damage
-            self._adapter.quarantine(sha256, problem)
+            if not self._adapter.quarantine(sha256, problem, version):
+                log.info("scrub.replaced_meanwhile", storage=self._storage.name, digest=str(sha256), message=problem)
+                return  # what is there by now was read by whoever put it there
             log.error("scrub.damaged", storage=self._storage.name, digest=str(sha256), message=problem)
         else:
             self._note(sha256)
@@ -210,14 +212,15 @@ class _Run:
         if problem:
             self._on_damage(self._storage, sha256)
 
-    def _read(self, sha256: Digest) -> tuple[int | None, str]:
-        """Return the size, None where it was deleted meanwhile, and what is wrong, empty where nothing is."""
-        size, problem = 0, ""
+    def _read(self, sha256: Digest) -> tuple[int | None, str, object]:
+        """Return the size, None where it was deleted meanwhile; what is wrong, empty where nothing is; of what."""
+        size, problem, version = 0, "", None
         for _ in range(READINGS):
             try:
                 reader = self._adapter.open(sha256, fresh=True)
             except errors.StorageDamaged:
-                return None, ""
+                return None, "", None
+            version = reader.version
             try:
                 got, size = hash_reader(reader, self._pay)
             except errors.StorageDamaged as exc:
@@ -226,9 +229,9 @@ class _Run:
             if got == sha256:
                 if problem:
                     log.warning("scrub.read_right_at_last", storage=self._storage.name, message=problem)
-                return size, ""
+                return size, "", version
             problem = f"found by a scrub: expected {sha256}, got {got} ({size} bytes)"
-        return size, problem
+        return size, problem, version
 
     def _pay(self, count: int) -> None:
         """Wait until so many bytes are within the budget; a stop ends the wait."""

@@ -10,7 +10,7 @@ from controller.engine.storages import OpenStorage, Storages
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content
 from controller.model.resource import Image
-from controller.ports import AuditedStorage, Clock, Reader
+from controller.ports import Clock, Reader
 
 BUFFER_BYTES = 1 << 20
 
@@ -62,21 +62,17 @@ def _verify_copy(
 ) -> Verdict:
     adapter = storage.adapter
     try:
-        got, size = hash_stored(adapter, content.sha256, progress)
+        reader = adapter.open(content.sha256, fresh=True)
+        got, size = hash_reader(reader, progress)
     except errors.StorageDamaged as exc:
         return Verdict(storage.name, path, content.sha256, None, 0, str(exc), damaged=True)
     if got == content.sha256 and size == content.size_bytes:
         return Verdict(storage.name, path, content.sha256, got, size)
     problem = f"expected {content.sha256} ({content.size_bytes} bytes), got {got} ({size} bytes)"
     if quarantine:
-        adapter.quarantine(content.sha256, problem)
-        problem += "; quarantined"
+        gone = adapter.quarantine(content.sha256, problem, reader.version)
+        problem += "; quarantined" if gone else "; not quarantined, as other bytes are there by now"
     return Verdict(storage.name, path, content.sha256, got, size, problem, damaged=True)
-
-
-def hash_stored(adapter: AuditedStorage, sha256: Digest, progress: Callable[[int], None]) -> tuple[Digest, int]:
-    """Return the sha256 and the size of stored bytes. Raises StorageDamaged, StorageUnavailable."""
-    return hash_reader(adapter.open(sha256, fresh=True), progress)
 
 
 def hash_reader(reader: Reader, progress: Callable[[int], None]) -> tuple[Digest, int]:

@@ -290,6 +290,22 @@ def test_quarantined_bytes_are_out_of_service(rig: Rig) -> None:
     assert [ref.intact for ref in rig.storage.refs(IMAGE)] == [True]
 
 
+def test_only_the_bytes_that_were_read_go_to_quarantine(rig: Rig) -> None:
+    """Reading takes long: right bytes may have taken the place of damaged ones meanwhile."""
+    content = put(rig.storage, b"image")
+    rig.truncate(content.sha256)
+    reader = rig.storage.open(content.sha256, fresh=True)
+    reader.close()
+    put(rig.storage, b"image")
+    assert not rig.storage.quarantine(content.sha256, "too short", reader.version)
+    assert [ref.intact for ref in rig.storage.refs(IMAGE)] == [True]
+    reader = rig.storage.open(content.sha256)
+    reader.close()
+    assert rig.storage.quarantine(content.sha256, "too short", reader.version)
+    assert not rig.storage.quarantine(content.sha256, "too short", reader.version)
+    assert [ref.intact for ref in rig.storage.refs(IMAGE)] == [False]
+
+
 def test_bytes_that_nobody_claims_are_found_and_removed_after_an_hour(rig: Rig) -> None:
     content = publish(rig.storage, b"image")
     rig.clock.advance(timedelta(days=3650))

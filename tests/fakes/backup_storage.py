@@ -229,7 +229,7 @@ class FakeBackupStorage:
             if there is None:
                 raise errors.StorageDamaged(f"{sha256} is not there")
             self.counts.opened += 1
-            return FakeReader(self, bytes(there.data))
+            return FakeReader(self, bytes(there.data), id(there))
 
     def receipt(self, image_uuid: str, sha256: Digest) -> dict[str, Any] | None:
         _require_uuid(image_uuid)
@@ -317,11 +317,15 @@ class FakeBackupStorage:
                     uuid, _, digest = name.partition("/")
                     self.claimed[uuid, digest].held = self.objects[digest]
 
-    def quarantine(self, sha256: Digest, why: str) -> None:
+    def quarantine(self, sha256: Digest, why: str, version: object = None) -> bool:
         with self.lock:
             self.ask()
-            if self.objects.pop(sha256.hex, None) is not None:
-                self.quarantined.append((sha256.hex, why))
+            there = self.objects.get(sha256.hex)
+            if there is None or version not in {None, id(there)}:
+                return False
+            self.objects.pop(sha256.hex)
+            self.quarantined.append((sha256.hex, why))
+            return True
 
     # --- scrubbing ---------------------------------------------------------------------------------------------------
 
@@ -432,7 +436,8 @@ class FakeStagedFile:
 class FakeReader:
     """Implements `ports.Reader`."""
 
-    def __init__(self, storage: FakeBackupStorage, data: bytes) -> None:
+    def __init__(self, storage: FakeBackupStorage, data: bytes, version: int | None = None) -> None:
+        self.version: object = version
         self._storage = storage
         self._data = data
         self._offset = 0

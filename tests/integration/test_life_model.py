@@ -296,7 +296,7 @@ class LifeMachine(RuleBasedStateMachine):
                 if digest is None:
                     continue
                 try:
-                    right = verify.hash_stored(storage.adapter, digest, lambda _: None)[0] == digest
+                    right = verify.hash_reader(storage.adapter.open(digest, fresh=True), lambda _: None)[0] == digest
                 except errors.StorageDamaged:
                     right = False
                 if not right:

@@ -252,7 +252,12 @@ class ImageStore:
             if shard is None or layout.regular_size(shard.stat(digest.hex)) is None:
                 raise errors.StorageDamaged(f"{self._layout.path}: {digest} is not there as a file")
             fd = shard.open_file(digest.hex, os.O_RDONLY)
-            return ObjectReader(self._files, fd, f"{self._layout.path}: {digest}", fresh=fresh)
+            try:
+                version = layout.version(self._files.fstat(fd))
+            except OSError:
+                durable_files.close_quietly(self._files, fd)
+                raise
+            return ObjectReader(self._files, fd, f"{self._layout.path}: {digest}", version, fresh=fresh)
 
     # --- trash: the claims of a deleted image stay, its record says until when ------------------------------------
 
@@ -322,9 +327,9 @@ class ImageStore:
         """Do what a finding says; see ports."""
         self._repair.mend(finding)
 
-    def quarantine(self, sha256: Digest, why: str) -> None:
+    def quarantine(self, sha256: Digest, why: str, version: object = None) -> bool:
         """Take damaged bytes out of service; see ports."""
-        self._repair.quarantine(sha256, why)
+        return self._repair.quarantine(sha256, why, version)
 
     # --- scrubbing: see Scrubber -------------------------------------------------------------------------------------
 
@@ -348,7 +353,8 @@ class ImageStore:
 class ObjectReader:
     """A Reader (see ports) of one object."""
 
-    def __init__(self, files: FileCalls, fd: int, doing: str, *, fresh: bool = False) -> None:
+    def __init__(self, files: FileCalls, fd: int, doing: str, version: object, *, fresh: bool = False) -> None:
+        self.version = version
         self._files = files
         self._fresh = fresh
         self._fd = fd

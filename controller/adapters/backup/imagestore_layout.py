@@ -157,6 +157,11 @@ def same_file(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
+def version(info: os.stat_result) -> tuple[int, int, int]:
+    """Name a file as it was written: an inode whose file is gone is used again, at a later time."""
+    return info.st_dev, info.st_ino, info.st_mtime_ns
+
+
 def install_prefix(image_uuid: str) -> str:
     """Return what an install path of this image starts with."""
     return f"zstore://{image_uuid}/"

@@ -36,23 +36,24 @@ class Repairer:
             case _:
                 return
 
-    def quarantine(self, sha256: Digest, why: str) -> None:
+    def quarantine(self, sha256: Digest, why: str, version: object = None) -> bool:
         """Take bytes out of service; see ports. The claims' own links to them go too, so nobody reads them there."""
         digest = layout.require_sha256(sha256)
         with self._layout.lock(digest), self._layout.root(f"quarantine {digest}") as root:
-            self._quarantine(root, digest, why)
+            return self._quarantine(root, digest, why, version)
 
-    def _quarantine(self, root: Directory, digest: Digest, why: str) -> None:
+    def _quarantine(self, root: Directory, digest: Digest, why: str, version: object = None) -> bool:
         with root.within(*layout.shard(digest)) as shard:
             info = shard.stat(digest.hex) if shard is not None else None
-            if shard is None or info is None:
-                return
+            if shard is None or info is None or version not in {None, layout.version(info)}:
+                return False
             with root.made(layout.STAGING) as room:
                 objects.set_aside(root, room, shard, digest, why)
         with root.within(layout.IMAGES) as images:
             for image_uuid in images.names() if images is not None else []:
                 if images is not None and layout.IMAGE_UUID.match(image_uuid):
                     _drop_link(images, image_uuid, digest.hex[:40], info)
+        return True
 
     def _mend_staging(self, entry: str) -> None:
         with self._layout.root(f"remove the leftover {entry}") as root, root.within(layout.STAGING) as room:

@@ -10,6 +10,7 @@ import pytest
 from controller import errors
 from controller.engine.scrub import Scrubs
 from controller.engine.storages import OpenStorage
+from controller.model.backup_storage import Capacity
 from controller.model.conditions import ConditionType
 from controller.model.digest import Algorithm, Digest
 from controller.model.resource import Key, Kind
@@ -144,6 +145,25 @@ def test_a_copy_that_the_disk_cannot_read_is_damaged(rig: Rig) -> None:
     rig.store.faults.damaged_reads = True
     assert rig.scrub().damaged == 1
     assert rig.store.quarantined[0][1] == "found by a scrub: unreadable"
+
+
+def test_right_bytes_that_took_the_place_of_what_is_read_stay(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transfer of the same content finds the damage as well, and may be faster."""
+    (sha256,) = digests(b"golden")
+    put(rig.store, b"golden")
+    rig.store.objects[sha256.hex].data.pop()
+    plain, readings = rig.store.probe, []
+
+    def healed(*, create: bool = True) -> Capacity:
+        readings.append(rig.store.counts.opened)
+        put(rig.store, b"golden")
+        return plain(create=create)
+
+    monkeypatch.setattr(rig.store, "probe", healed)
+    found = rig.scrub()
+    assert (found.state, found.damaged, rig.damaged) == (ScrubState.FINISHED, 0, [])
+    assert readings, "the copy read wrong"
+    assert bytes(rig.store.objects[sha256.hex].data) == b"golden"
 
 
 def test_what_is_deleted_while_it_is_looked_for_is_no_damage(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

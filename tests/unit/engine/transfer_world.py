@@ -220,6 +220,8 @@ class MemoryStorage:
 
 
 class MemoryReader:
+    version: object = None
+
     def __init__(self, data: bytes) -> None:
         self._data = data
 
