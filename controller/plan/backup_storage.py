@@ -30,14 +30,15 @@ class Probed:
 def plan_storage(storage: BackupStorage, probed: Probed, now: datetime) -> BackupStorageStatus:
     """Return the next status. A storage that does not answer keeps its last known capacity."""
     old, generation = storage.status, storage.meta.generation
+    going = "; is being deleted, which waits for the images that have a copy here" if storage.meta.deleting else ""
 
     def condition(kind: ConditionType, status: bool, reason: Reason, message: str) -> Condition:
         return Condition(kind, status, reason, message, generation, now)
 
     if probed.failure is None:
-        new = [condition(ConditionType.READY, True, Reason.SUCCEEDED, "answers, can be read and written")]
+        new = [condition(ConditionType.READY, True, Reason.SUCCEEDED, f"answers, can be read and written{going}")]
     else:
-        message = probed.failure.message
+        message = f"{probed.failure.message}{going}"
         new = [
             condition(ConditionType.READY, False, probed.failure.reason, message),
             condition(ConditionType.RECONCILING, True, Reason.PROGRESSING_WITH_RETRY, message),

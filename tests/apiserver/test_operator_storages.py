@@ -174,6 +174,7 @@ def test_deletion_waits_for_the_last_image_and_nothing_new_comes_meanwhile(
     refused = kube.kubectl("delete", "backupstorage", "leaving", "--timeout=2s", check=False)
     assert refused.returncode != 0
     assert kube.get("backupstorage", "leaving")["metadata"]["finalizers"] == ["goldmaster.dev/backupstorage"]
+    operator.until(lambda: "waits for the images" in kept.status()["conditions"][0]["message"])
     kept.put("late", images.add("/late-leaving.raw", make.raw(seed=8)))
     kept.becomes("late", "False", "DependencyNotReady")
     assert images.asked("/late-leaving.raw") == 0

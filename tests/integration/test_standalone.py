@@ -162,6 +162,30 @@ def test_older_revisions_go_with_the_storage_that_they_lie_on(house: House) -> N
     assert (house.objects("s1"), house.objects("s2")) == (set(), {digest(OTHER)})
 
 
+def test_a_storage_that_lost_its_manifest_serves_until_its_last_image_is_elsewhere(house: House) -> None:
+    """It says what it waits for, and goes without a byte of its images being fetched again."""
+    for name in ("s1", "s2"):
+        house.storage(name)
+    house.image("raw", house.source("a.raw", RAW), backupStorages="[s1]")
+    house.apply()
+    (house.sources / "a.raw").unlink()
+    (house.manifests / "storage-s1.yaml").unlink()
+    assert ready(house.apply()["raw"])
+    assert house.objects("s1") == {digest(RAW)}
+    with house.instance() as standalone:
+        going = {storage.meta.key.name: storage for storage in standalone.state.storages()}["s1"]
+    (said,) = going.status.conditions
+    assert (said.status, said.message.partition("; ")[2]) == (
+        True,
+        "is being deleted, which waits for the images that have a copy here",
+    )
+    house.image("raw", str(house.sources / "a.raw"), backupStorages="[s2]")
+    assert ready(house.apply()["raw"])
+    assert (house.objects("s1"), house.objects("s2")) == (set(), {digest(RAW)})
+    with house.instance() as standalone:
+        assert [storage.meta.key.name for storage in standalone.state.storages()] == ["s2"]
+
+
 def test_bytes_whose_record_is_lost_are_fetched_for_another_image(house: House) -> None:
     """The claim of the first still shows them; to share them needs the record, and publishing them makes it anew."""
     house.image("raw", house.source("a.raw", RAW))
