@@ -1,6 +1,7 @@
 """How git is run: nothing of it survives its run, and neither time nor output is without bound."""
 
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def test_too_much_output_ends_it(program: Path) -> None:
     script(program, "yes")
     with pytest.raises(errors.TooLarge, match="more than 1000 bytes"):
         process.run(Run((), max_output_bytes=1000), CLOCK)
+
+
+@pytest.mark.parametrize("how", ["itself", "helper"])
+def test_too_much_memory_ends_it(program: Path, how: str) -> None:
+    """What a server sends can unfold to any size."""
+    hog = f'{sys.executable} -c "bytearray(300 << 20)"'
+    script(program, f"exec {hog}" if how == "itself" else f"{hog}; exit $?")
+    assert process.run(Run(()), CLOCK) == b""
+    with pytest.raises(Failed, match="MemoryError"):
+        process.run(Run((), max_memory_bytes=200 << 20), CLOCK)
 
 
 def test_nothing_of_the_environment_reaches_it(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,9 @@
 """A repository that is followed, over every transport that there is, and our copy of it."""
 
+import hashlib
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from controller import errors
+from controller.adapters.git import process
 from controller.adapters.git import repository as adapter
+from controller.adapters.git.process import Failed, Run
 from controller.adapters.git.remote import Remote
 from controller.adapters.git.repository import GitRepository
 from controller.adapters.sources.address_policy import AddressPolicy
@@ -230,6 +235,22 @@ def test_more_than_is_allowed_is_not_fetched(local: World) -> None:
         local.follow(max_pack_bytes=100_000).newest(NEVER)
     size = sum(path.stat().st_size for path in local.folder.rglob("*") if path.is_file())
     assert size < 200_000
+
+
+def test_a_pack_that_unfolds_to_more_than_memory_is_refused(tmp_path: Path) -> None:
+    """Each byte of a delta may repeat 64 KiB: 218 bytes of a server made git take 3 GB."""
+    times = 2**30 // 2**16
+    sizes = b"\x80\x80\x04" + b"\x80\x80\x80\x80\x04"  # of what it is a delta to, and of what comes of it
+    delta = sizes + b"\x80" * times
+    base, named = bytes(2**16), hashlib.sha1(b"blob 65536\0" + bytes(2**16), usedforsecurity=False).digest()
+    head = bytes([0xF0 | len(delta) & 15, 0x80 | len(delta) >> 4 & 127, len(delta) >> 11])
+    pack = b"PACK" + struct.pack(">II", 2, 2) + b"\xb0\x80\x20" + zlib.compress(base)
+    pack += head + named + zlib.compress(delta)
+    pack += hashlib.sha1(pack, usedforsecurity=False).digest()
+    where = {"GIT_DIR": str(tmp_path / "copy")}
+    process.run(Run(("init", "--quiet", "--bare"), environment=where), CLOCK)
+    with pytest.raises(Failed, match=r"[Oo]ut of memory"):
+        process.run(Run(("index-pack", "--stdin"), environment=where, given=pack), CLOCK)
 
 
 def test_hooks_and_submodules_of_the_server_do_nothing(local: World, tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ class Run:
     max_output_bytes: int = 2**20
     max_file_bytes: int | None = None
     """Of each file that it writes."""
+    max_memory_bytes: int = 2**30
+    """Of each of its processes, files that it maps not counted. What a server sends may unfold to any size."""
     given: bytes = b""
     """Standard input."""
 
@@ -97,17 +99,14 @@ def run(what: Run, clock: Clock, stop: StopToken = NEVER) -> bytes:
     program = found()
     if program is None:
         raise errors.Usage("git is not installed, or not on the PATH")
-    process = subprocess.Popen(  # noqa: S603  no shell; the arguments are ours, see the callers
-        [program, *what.arguments],
+    process = subprocess.Popen(  # noqa: S603  the shell reads numbers of ours only
+        ["/bin/sh", "-c", f'{_bounds(what)} exec "$@"', "sh", program, *what.arguments],
         env=_environment(what),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    if what.max_file_bytes is not None:
-        # before it could start a helper: those inherit it
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (what.max_file_bytes, what.max_file_bytes))
     try:
         out, said = _converse(process, what, clock, stop)
     except BaseException:
@@ -120,6 +119,21 @@ def run(what: Run, clock: Clock, stop: StopToken = NEVER) -> bytes:
     if status := process.wait():
         raise Failed(status, said.decode(errors="replace"))
     return out
+
+
+def _bounds(what: Run) -> str:
+    """Return the commands of a shell that lower limits before git is there: set on a process, they may come too late
+    for the helpers that it starts. One that is lower already stays.
+    """
+    wanted = [("d", resource.RLIMIT_DATA, what.max_memory_bytes, 1024)]
+    if what.max_file_bytes is not None:
+        wanted.append(("f", resource.RLIMIT_FSIZE, what.max_file_bytes, 512))
+    said = ""
+    for flag, limit, most, unit in wanted:  # units as in ulimit(1p), and of -d as every shell has it
+        _, allowed = resource.getrlimit(limit)
+        if allowed == resource.RLIM_INFINITY or allowed > most:
+            said += f"ulimit -{flag} {max(most // unit, 1)} && "
+    return said
 
 
 def _environment(what: Run) -> dict[str, str]:
