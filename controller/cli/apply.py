@@ -147,9 +147,10 @@ def is_ready(stored: Stored) -> bool:
 
 
 def _why(stored: Stored) -> str:
-    if "deletionTimestamp" in stored.document["metadata"]:
+    condition = columns.ready(stored.document)
+    if "deletionTimestamp" in stored.document["metadata"] and condition.get("status") != "False":
         return "is being deleted"
-    return str(columns.ready(stored.document).get("message", "nobody looked at it yet"))
+    return str(condition.get("message", "nobody looked at it yet"))
 
 
 def _reason(stored: Stored) -> Reason | None:

@@ -55,7 +55,9 @@ def settled(image: Image) -> bool:
     if ready is None:
         return False
     stalled = conditions.is_true(status.conditions, ConditionType.STALLED)
-    return ready.status or stalled or ready.reason is Reason.SUSPENDED
+    # a resume is in force before the first status says so: a transfer that has just begun is told of after a second
+    held = image.spec.suspend if meta.suspend_override is None else meta.suspend_override
+    return ready.status or stalled or (held and ready.reason is Reason.SUSPENDED)
 
 
 class Progress:
