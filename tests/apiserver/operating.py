@@ -158,6 +158,11 @@ def kept_bytes(storage_path: Path) -> int:
     return max(offsets, default=0)
 
 
+def arrived_bytes(found: dict[str, Any]) -> int:
+    """Return how far a transfer is, as the image's status says: what a server has sent may still be under way."""
+    return int(found.get("status", {}).get("progress", {}).get("bytes", 0))
+
+
 def ready(found: dict[str, Any]) -> tuple[str, str]:
     """Return status and reason of the Ready condition, empty where there is none, or none of this generation."""
     status = found.get("status", {})

@@ -175,11 +175,11 @@ def test_asked_to_stop_in_mid_transfer_it_ends_soon_and_goes_on_later(
     process = OperatorProcess(emptied, folder)
     with running(process):
         put(emptied, operating.image("stopped", url))
-        process.until(lambda: images.sent.get("/stopped.raw", 0) >= 4 * MIB)
+        process.until(lambda: operating.arrived_bytes(look(emptied, "stopped")) >= 2 * MIB)
         assert process.stop() == 0
         kept = operating.kept_bytes(process.root / "main")
         images.flow.set()
         process.start()
         becomes_ready(process, "stopped")
-    assert kept >= MIB  # the rest of the 4 was on the wire
+    assert kept >= 2 * MIB  # the rest of the 4 may have been on the wire
     assert [start for path, start in images.requests if path == "/stopped.raw"] == [0, kept]

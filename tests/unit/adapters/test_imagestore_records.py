@@ -20,7 +20,7 @@ PREFIX = f"zstore://{IMAGE}/"
 CONTENT = content_of(b"image")
 LENGTHS = st.none() | st.integers(0, 2**63)
 ORIGINS = st.none() | st.builds(
-    Origin, TEXT, st.builds(Validator, OPTIONAL_TEXT, OPTIONAL_TEXT), LENGTHS, OPTIONAL_TEXT
+    Origin, st.text(min_size=1, max_size=50), st.builds(Validator, OPTIONAL_TEXT, OPTIONAL_TEXT), LENGTHS, OPTIONAL_TEXT
 )
 AT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
 SCRUBBED = ScrubRecord(Scrub(ScrubState.RUNNING, AT, AT, 4, 5, 1, "x"), CONTENT.sha256)
