@@ -1,7 +1,7 @@
 """One pass over one image: observe, plan, execute, write the status. Why it was called says nothing."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,9 +18,9 @@ from controller.engine.usage import Measured
 from controller.model.resource import Image, Key, Kind
 from controller.model.transfer import Broken, Placed, TransferState
 from controller.plan import source
-from controller.plan.effects import Discard, LetGo, Link, Plan, StartTransfer
+from controller.plan.effects import Discard, LetGo, Link, Plan, Restore, StartTransfer, Unlink
 from controller.plan.image import plan_image
-from controller.plan.observed import Limits, Observed
+from controller.plan.observed import Limits, Observed, StorageView
 from controller.plan.storages import choose
 from controller.ports import Clock, Resources, Secrets, Transfers
 from controller.reasons import Reason
@@ -80,13 +80,17 @@ class ImageReconciler:
         self._lock = threading.Lock()
         self._holders: dict[str, Key] = {}
 
-    def look(self, key: Key) -> tuple[Image, Observed, Plan] | None:
-        """Observe and plan, changing nothing; None where the object is gone."""
+    def look(self, key: Key, hindered: Mapping[str, str] | None = None) -> tuple[Image, Observed, Plan] | None:
+        """Observe and plan, changing nothing; None where the object is gone.
+
+        `hindered`: storages, by uuid, that let nothing of a deleted image go a moment ago, and why.
+        """
         image = self._resources.image(key)
         if image is None:
             return None
         self._holdings.saw(image)
         observed = observe(image, self._storages, self._transfers, self._clock, self._limits, self._holdings)
+        observed = replace(observed, storages=tuple(_hinder(view, hindered or {}) for view in observed.storages))
         if self.rotations.since(image):
             observed = replace(observed, secrets_changed=True)
         if any(_is_full(state) for state in observed.transfers.values()):
@@ -130,14 +134,15 @@ class ImageReconciler:
     def reconcile(self, key: Key) -> Outcome:
         """Bring one image closer to its spec. Raises nothing that `controller.errors` calls transient."""
         unanswered: tuple[str, ...] = ()
+        hindered: dict[str, str] = {}
         try:
             for _ in range(MAX_STEPS):
-                looked = self.look(key)
+                looked = self.look(key, hindered)
                 if looked is None:
                     return Outcome(None, gone=True)
                 image, observed, plan = looked
                 unanswered = tuple(view.name for view in observed.storages if view.connected and view.refs is None)
-                image = self._carry_out(image, plan)
+                image = self._carry_out(image, plan, hindered)
                 self._count(image, observed, plan)
                 if not plan.again:
                     gone = LetGo() in plan.after
@@ -158,14 +163,19 @@ class ImageReconciler:
         if shared is not None and shared.content in claimed and shared.content not in brought:
             self._holdings.spared(image.spec.url.redacted, shared.content, shared.length)
 
-    def _carry_out(self, image: Image, plan: Plan) -> Image:
+    def _carry_out(self, image: Image, plan: Plan, hindered: dict[str, str]) -> Image:
         if plan.effects and not image.meta.finalized and not image.meta.deleting:
             image = self._resources.hold(image)
         uuid = source.image_uuid(image)
         if any(isinstance(effect, StartTransfer) for effect in plan.effects):
             self.rotations.tries(image)
         for effect in plan.effects:
-            execute(effect, image, uuid, self._storages, self._transfers, self._resources)
+            try:
+                execute(effect, image, uuid, self._storages, self._transfers, self._resources)
+            except (errors.TransientError, errors.StorageDamaged) as exc:
+                if not (image.meta.deleting and isinstance(effect, Unlink | Discard | Restore)):
+                    raise
+                hindered[effect.storage_uuid] = str(exc)
         if any(isinstance(effect, Discard) for effect in plan.effects):
             self._predecessors.forget()
         if plan.status != image.status:
@@ -184,6 +194,12 @@ def _say(before: Image, after: Image, plan: Plan) -> None:
     ] != [(condition.type, condition.status, condition.reason) for condition in after.status.conditions]
     say = log.info if moved else log.debug
     say("image.status", image=str(after.meta.key), phase=after.status.phase.value, message=plan.summary)
+
+
+def _hinder(view: StorageView, hindered: Mapping[str, str]) -> StorageView:
+    """Return a storage as one that does not answer where it does not do what a deletion needs."""
+    why = hindered.get(view.uuid)
+    return view if why is None else replace(view, connected=False, trouble=why, trash=None)
 
 
 def _right(image: Image) -> tuple[bool, datetime, Key]:

@@ -26,7 +26,8 @@ def plan_deletion(image: Image, observed: Observed, now: datetime) -> Plan:
     blocking = [
         storage
         for storage in observed.storages
-        if (storage.uuid in used and not storage.reachable) or (direct and storage.refs and not storage.enabled)
+        if (not storage.reachable and (storage.uuid in used or storage.refs))
+        or (direct and storage.refs and not storage.enabled)
     ]
     stop = tuple(ReleaseTransfer(key) for key in sorted(observed.owned))
     claimed = [storage for storage in observed.storages if storage.reachable and storage.refs]
