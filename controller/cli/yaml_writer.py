@@ -12,7 +12,7 @@ from typing import Any
 Json = Any
 """A JSON value."""
 _BARE = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+-]*\Z", re.ASCII)
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
 _TAKEN = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
 
@@ -56,4 +56,11 @@ def _text(text: str) -> str:
     bare = _BARE.match(text) and text.lower() not in _TAKEN
     if bare:
         return text
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+    return _NOT_PLAIN.sub(lambda found: _shown(found[0]), json.dumps(text, ensure_ascii=False))
+
+
+def _shown(character: str) -> str:
+    """Spell out what would not show as it is: it could move the cursor, or turn around the text that follows."""
+    if character.isprintable():
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"

@@ -49,6 +49,15 @@ def test_strings_that_look_like_something_else_stay_strings(text: str) -> None:
         assert yaml.load(yaml_writer.write({"a": [text], text: 1}), Loader=loader) == {"a": [text], text: 1}
 
 
+@pytest.mark.parametrize("character", ["\x1b", "\x7f", "\x9b", "\u200b", "\u202e", "\u2066", "\ufeff", "\U000e0041"])
+def test_what_would_not_show_as_it_is_does_not_reach_a_terminal(character: str) -> None:
+    """Whoever writes a field of an object neither moves the cursor nor turns the text around of whoever reads it."""
+    text = yaml_writer.write({"a": f"x{character}y", f"k{character}": "ü 漢"})
+    assert text.replace("\n", "").isprintable()
+    assert "ü 漢" in text
+    assert yaml.load(text, Loader=yaml.SafeLoader) == {"a": f"x{character}y", f"k{character}": "ü 漢"}
+
+
 def test_it_reads_as_people_write_it() -> None:
     value = {"kind": "Image", "metadata": {"name": "a"}, "items": [{"x": 1, "y": [True, None]}, [], {}, "b c"]}
     assert yaml_writer.write(value) == (
