@@ -201,9 +201,15 @@ class Engine:
         images = (self._resources.image(image) for image in self._resources.keys(Kind.IMAGE))
         living = trash.living(image for image in images if image is not None)
         for record in records:
-            if due(record, living, self._clock.now()):
+            if not due(record, living, self._clock.now()):
+                continue
+            name = f"{record.namespace}/{record.name}"
+            try:
                 trash.expunge(storage, record.image_uuid)
-                log.info("trash.expunged", storage=storage.name, image=f"{record.namespace}/{record.name}")
+            except errors.TransientError as exc:  # those behind it take room, too
+                log.warning("trash.not_expunged", storage=storage.name, image=name, message=str(exc))
+            else:
+                log.info("trash.expunged", storage=storage.name, image=name)
 
     def _partials(self, image: Image) -> Iterator[str]:
         """Yield the names under which a transfer of this image may go on."""

@@ -1,12 +1,15 @@
 """The end of images over fakes: what holds up a deletion, and what becomes of the trash."""
 
+from datetime import timedelta
+
 import pytest
 
 from controller import errors
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.resource import FORCE_DELETE
-from tests.unit.engine.engine_bench import IMAGE, URL, Bench
+from controller.model.transfer import TrashRecord
+from tests.unit.engine.engine_bench import IMAGE, STORE, URL, Bench
 
 
 @pytest.mark.parametrize(("policy", "step"), [("Direct", "unlink"), ("Delay", "discard")])
@@ -32,3 +35,24 @@ def test_a_storage_that_answers_but_lets_nothing_go_holds_a_deletion_up_until_it
     bench.resources.remove(IMAGE)
     bench.engine.do(IMAGE)
     assert bench.resources.image(IMAGE) is None
+
+
+def test_what_cannot_be_expunged_does_not_keep_the_rest_of_the_trash(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.converge()
+    store, now = bench.store(), bench.clock.now()
+    stuck, goes = (f"{number:032x}" for number in (1, 2))
+    for uuid in (stuck, goes):
+        store.discard(TrashRecord(uuid, "default", f"gone-{uuid[-1]}", now, now))
+    plain = store.restore
+
+    def refused(uuid: str) -> None:
+        if uuid == stuck:
+            raise errors.StorageUnavailable("a directory of somebody else's")
+        plain(uuid)
+
+    monkeypatch.setattr(store, "restore", refused)
+    bench.clock.advance(timedelta(seconds=61))
+    bench.engine.do(STORE)
+    assert [record.image_uuid for record in store.trash()] == [stuck]
