@@ -23,7 +23,7 @@ MEANINGS = {
     INTERNAL: "a bug of Goldmaster",
     USAGE: "the command line is wrong",
     INVALID: "a manifest is wrong",
-    NOT_READY: "not every Image is Ready, or a copy is not what it should be",
+    NOT_READY: "not every Image is Ready, or not all that was asked for could be done",
     DENIED: "refused by the source policy (--allow-network, --allow-path)",
     STORAGE: "storage trouble: full, damaged, or not to be reached",
     STATE: "the state directory is in use, damaged, or of another version",
