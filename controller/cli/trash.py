@@ -118,7 +118,7 @@ def expunge(names: Sequence[str], everything: bool, yes: bool, state_dir: Path, 
         _confirm(chosen, yes=yes)
         alive = bin_.living(state.images())
         codes = [code, *(_expunge(entry, alive) for entry in chosen)]
-        _look_again(state, state_dir, {entry.record.image_uuid for entry in chosen} - alive)
+        _look_again(state, state_dir, {entry.record.whose for entry in chosen} - alive)
     return max(codes)
 
 
@@ -131,9 +131,9 @@ def _confirm(chosen: Sequence[Discarded], *, yes: bool) -> None:
     click.confirm("Let these go for good?", abort=True, err=True)
 
 
-def _expunge(entry: Discarded, alive: frozenset[str]) -> int:
+def _expunge(entry: Discarded, alive: frozenset[tuple[str, str]]) -> int:
     record, name = entry.record, _name(entry)
-    if record.image_uuid in alive:
+    if record.whose in alive:
         screen.warn(f"{name}: an image of uuid {record.image_uuid} lives; nothing of it was expunged")
         return exits.NOT_READY
     if entry.storage.resource.spec.state is not model.State.ENABLED:
@@ -148,7 +148,7 @@ def _expunge(entry: Discarded, alive: frozenset[str]) -> int:
     return exits.OK
 
 
-def _look_again(state: State, state_dir: Path, gone: set[str]) -> None:
+def _look_again(state: State, state_dir: Path, gone: set[tuple[str, str]]) -> None:
     """Ask for a look at an image that was applied again in this very moment: its bytes may be gone."""
     back = [image.meta.key for image in state.images() if bin_.living([image]) & gone]
     if back:

@@ -29,9 +29,9 @@ def discarded(storage: OpenStorage) -> tuple[Discarded, ...]:
     return tuple(Discarded(storage, record, adapter.refs(record.image_uuid)) for record in adapter.trash())
 
 
-def living(images: Iterable[Image]) -> frozenset[str]:
-    """Return the uuids whose claims belong to an object that exists: nothing of theirs is expunged."""
-    return frozenset(source.image_uuid(image) for image in images)
+def living(images: Iterable[Image]) -> frozenset[tuple[str, str]]:
+    """Return whose claims belong to an object that exists, as `TrashRecord.whose`: nothing of theirs is expunged."""
+    return frozenset((source.image_uuid(image), image.meta.key.owner) for image in images)
 
 
 def expunge(storage: OpenStorage, image_uuid: str) -> None:

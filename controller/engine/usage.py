@@ -85,7 +85,7 @@ def _all(storage: OpenStorage, images: list[Image]) -> Iterator[_Wanted]:
                     yield Use.HISTORY, namespace, name, claim.content.sha256, claim.content.size_bytes
     alive = trash.living(images)
     for entry in trash.discarded(storage):
-        if entry.record.image_uuid not in alive:
+        if entry.record.whose not in alive:
             for claim in entry.claims:
                 record, content = entry.record, claim.content
                 yield Use.TRASH, record.namespace, record.name, content.sha256, content.size_bytes

@@ -81,6 +81,11 @@ class TrashRecord:
     serving: Digest | None = None
     """The sha256 of the content that was served last, among what is claimed; None: not noted."""
 
+    @property
+    def whose(self) -> tuple[str, str]:
+        """Uuid and `namespace/name`: a uuid alone can be written into any manifest."""
+        return self.image_uuid, f"{self.namespace}/{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class TransferTarget:

@@ -72,9 +72,9 @@ def _discard(image: Image, claimed: list[StorageView], now: datetime) -> tuple[E
     )
 
 
-def due(record: TrashRecord, living: frozenset[str], now: datetime) -> bool:
-    """Whether the bytes of a deleted image go now: its time is up, and no image of that uuid lives."""
-    return record.expunge_at is not None and record.expunge_at <= now and record.image_uuid not in living
+def due(record: TrashRecord, living: frozenset[tuple[str, str]], now: datetime) -> bool:
+    """Whether the bytes of a deleted image go now: its time is up, and the image does not live again."""
+    return record.expunge_at is not None and record.expunge_at <= now and record.whose not in living
 
 
 def _wait(image: Image, observed: Observed, reason: Reason, message: str, now: datetime) -> Plan:

@@ -7,7 +7,7 @@ import pytest
 from controller import errors
 from controller.model import conditions
 from controller.model.conditions import ConditionType
-from controller.model.resource import FORCE_DELETE
+from controller.model.resource import FORCE_DELETE, Key, Kind
 from controller.model.transfer import TrashRecord
 from tests.unit.engine.engine_bench import IMAGE, STORE, URL, Bench
 
@@ -35,6 +35,21 @@ def test_a_storage_that_answers_but_lets_nothing_go_holds_a_deletion_up_until_it
     bench.resources.remove(IMAGE)
     bench.engine.do(IMAGE)
     assert bench.resources.image(IMAGE) is None
+
+
+def test_whoever_writes_the_uuid_of_trash_into_a_spec_does_not_keep_it(bench: Bench) -> None:
+    bench.resources.put(IMAGE, {"url": URL, "deletionPolicy": "Delay", "expungeAfter": "1h"})
+    bench.converge()
+    uuid, other = bench.image().status.uuid, Key(Kind.IMAGE, "evil", "keeper")
+    bench.resources.remove(IMAGE)
+    bench.engine.do(IMAGE)
+    assert [record.image_uuid for record in bench.store().trash()] == [uuid]
+    bench.resources.put(other, {"url": URL, "uuid": uuid, "suspend": True})
+    bench.engine.do(other)
+    bench.clock.advance(timedelta(hours=2))
+    bench.engine.do(STORE)
+    assert bench.store().trash() == ()
+    assert list(bench.store().claims()) == []
 
 
 def test_what_cannot_be_expunged_does_not_keep_the_rest_of_the_trash(

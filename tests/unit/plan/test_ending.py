@@ -92,7 +92,7 @@ def test_a_delayed_deletion_keeps_the_bytes_and_notes_until_when(world: World) -
     assert (record.namespace, record.name) == ("default", "img")
     assert not due(record, frozenset(), world.now + timedelta(hours=4))
     assert due(record, frozenset(), world.now + timedelta(hours=5))
-    assert not due(record, frozenset({record.image_uuid}), world.now + timedelta(hours=5)), "it lives again"
+    assert not due(record, frozenset({record.whose}), world.now + timedelta(hours=5)), "it lives again"
 
 
 def test_never_keeps_the_bytes_for_a_person(world: World) -> None:
