@@ -213,6 +213,9 @@ class OnePass:
         return download
 
     def _pump(self, intake: Intake) -> Outlet:
+        self._report(
+            Running(intake.position, intake.total_bytes, intake.resumed_bytes)
+        )  # filling a buffer may take long
         while True:
             slot = self._ring.acquire()
             try:

@@ -249,6 +249,7 @@ def test_progress_is_told_in_source_bytes() -> None:
     told: list[Running] = []
     run(world.request(), ScriptedSource(IMAGE), world.storages("a"), told.append)
     assert [one.bytes for one in told] == sorted(one.bytes for one in told)
+    assert told[0] == Running(0, len(IMAGE)), "how large it is shows before the first buffer is full"
     assert told[-1] == Running(len(IMAGE), len(IMAGE))
 
 
