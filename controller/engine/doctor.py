@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from controller import errors
+from controller.engine import census
 from controller.engine.storages import OpenStorage, Storages
 from controller.model.digest import Digest
-from controller.model.resource import Image, Key, Kind
+from controller.model.resource import Image, Key
 from controller.ports import Finding, Resources
 
 
@@ -25,7 +26,7 @@ def diagnose(resources: Resources, storages: Storages, *, repair: bool, running:
 
     `running`: another process reconciles this state; its partials are in use and are left alone.
     """
-    images = [image for key in resources.keys(Kind.IMAGE) if (image := resources.image(key)) is not None]
+    images = list(census.images(resources))
     for storage in storages.all():
         yield from _diagnose_storage(storage, images, repair=repair, running=running)
     yield from _refs_to_nowhere(storages, images)

@@ -8,6 +8,7 @@ import structlog
 from controller import errors
 from controller.engine import trash
 from controller.engine.berths import source_name
+from controller.engine.census import images
 from controller.engine.figures import Figures
 from controller.engine.holdings import Holdings
 from controller.engine.queue import KeyedQueue
@@ -189,8 +190,7 @@ class Engine:
         if self._next_sweep.get(key, now) > now:
             return
         self._next_sweep[key] = now + self._transfer_settings.sweep_interval.total_seconds()
-        images = (self._resources.image(image) for image in self._resources.keys(Kind.IMAGE))
-        keep = frozenset(name for image in images if image is not None for name in self._partials(image))
+        keep = frozenset(name for image in images(self._resources) for name in self._partials(image))
         for name in storage.adapter.sweep(keep, self._transfer_settings.abandoned_after):
             log.info("staging.swept", storage=storage.name, path=name)
 
@@ -198,8 +198,7 @@ class Engine:
         """Remove the bytes of deleted images whose time is up."""
         if storage.resource.spec.state is not State.ENABLED or not (records := storage.adapter.trash()):
             return
-        images = (self._resources.image(image) for image in self._resources.keys(Kind.IMAGE))
-        living = trash.living(image for image in images if image is not None)
+        living = trash.living(images(self._resources))
         for record in records:
             if not due(record, living, self._clock.now()):
                 continue
@@ -230,11 +229,10 @@ class Engine:
     def _damage_found(self, storage: OpenStorage, sha256: Digest) -> None:
         """Look again at the images that serve or keep a content which went to quarantine."""
         try:
-            for key in self._resources.keys(Kind.IMAGE):
-                image = self._resources.image(key)
-                revisions = () if image is None else (image.status.current, *image.status.history)
+            for image in images(self._resources):
+                revisions = (image.status.current, *image.status.history)
                 if any(revision and revision.content.sha256 == sha256 for revision in revisions):
-                    self.queue.add(key)
+                    self.queue.add(image.meta.key)
         except errors.GoldmasterError as exc:
             log.warning("scrub.images_not_asked", storage=storage.name, message=str(exc))
 

@@ -15,11 +15,12 @@ from typing import TypeVar
 import structlog
 
 from controller import errors
+from controller.engine.census import images
 from controller.engine.figures import Figures, Saving
 from controller.engine.storages import OpenStorage, Storages
-from controller.model.digest import Algorithm, Digest
+from controller.model.digest import Digest
 from controller.model.image import Content
-from controller.model.resource import Image, Key, Kind
+from controller.model.resource import Image, Key
 from controller.model.transfer import Placed, Provenance, TransferRequest
 from controller.model.url import SourceUrl
 from controller.plan import source
@@ -201,10 +202,8 @@ class Holdings:
         with self._priming:
             if self._primed:
                 return
-            for key in self._resources.keys(Kind.IMAGE):
-                image = self._resources.image(key)
-                if image is not None:
-                    self.saw(image)
+            for image in images(self._resources):
+                self.saw(image)
             self._primed = True
 
     def _note(self, key: Key, hint: _Hint) -> None:
@@ -248,7 +247,7 @@ def _hint(image: Image) -> _Hint | None:
 
 
 def _identifying(content: Content) -> Iterator[Digest]:
-    return (digest for digest in content.source_digests if digest.algorithm in {Algorithm.SHA256, Algorithm.SHA512})
+    return (digest for digest in content.source_digests if digest.algorithm.identifies)
 
 
 def _remember(notes: OrderedDict[K, V], key: K, value: V) -> None:

@@ -1,13 +1,14 @@
 """One pass over one image: observe, plan, execute, write the status. Why it was called says nothing."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from controller import errors
+from controller.engine.census import images
 from controller.engine.execute import execute
 from controller.engine.holdings import Holdings
 from controller.engine.observe import observe
@@ -15,7 +16,7 @@ from controller.engine.predecessors import Predecessors
 from controller.engine.rotations import Rotations
 from controller.engine.storages import Storages
 from controller.engine.usage import Measured
-from controller.model.resource import Image, Key, Kind
+from controller.model.resource import Image, Key
 from controller.model.transfer import Broken, Placed, TransferState
 from controller.plan import source
 from controller.plan.effects import Discard, LetGo, Link, Plan, Restore, StartTransfer, Unlink
@@ -76,7 +77,7 @@ class ImageReconciler:
         self._holdings = holdings
         self.rotations = Rotations(secrets)
         self._predecessors = Predecessors(storages, clock)
-        self._measured = Measured(clock, self._images)
+        self._measured = Measured(clock, lambda: images(resources))
         self._lock = threading.Lock()
         self._holders: dict[str, Key] = {}
 
@@ -107,10 +108,6 @@ class ImageReconciler:
                 observed, foreign=f"spec.uuid is that of {holder.owner}: choose another, or leave it out"
             )
         return image, observed, plan_image(image, observed, self._clock.now(), self._limits)
-
-    def _images(self) -> Iterator[Image]:
-        found = (self._resources.image(key) for key in self._resources.keys(Kind.IMAGE))
-        return (image for image in found if image is not None)
 
     def _holder(self, key: Key, uuid: str) -> Key:
         """Return which living image has this uuid: the one with the best right to it of those that were looked at."""

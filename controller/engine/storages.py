@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from controller import errors
+from controller.engine.census import images
 from controller.model.backup_storage import BackupStorageSpec, Capacity, StorageStatus
 from controller.model.resource import DEFAULT_STORAGE, BackupStorage, Key, Kind
 from controller.model.scrub import Scrub
@@ -151,8 +152,8 @@ class Storages:
 
     def _in_use(self, storage: BackupStorage) -> bool:
         """Whether an image has a ref on it: one that is being deleted still serves reads and deletions."""
-        images = (self._resources.image(key) for key in self._resources.keys(Kind.IMAGE))
-        return any(ref.storage_uuid == storage.status.uuid for image in images if image for ref in image.status.refs)
+        refs = (ref for image in images(self._resources) for ref in image.status.refs)
+        return any(ref.storage_uuid == storage.status.uuid for ref in refs)
 
     def _forget(self, key: Key) -> None:
         with self._lock:
