@@ -124,7 +124,7 @@ def repository(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         return command(paths=paths, git=settings, **rest)
 
-    return functools.reduce(lambda built, flag: flag(built), reversed(_FLAGS), with_value)
+    return options.added(with_value, _FLAGS)
 
 
 def _secret(text: str, secrets_dir: Path | None) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 """`goldmaster operator`: the objects of a Kubernetes API server."""
 
-import functools
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -56,7 +55,7 @@ _CLUSTER = (
 
 def _cluster(command: options.Command) -> options.Command:
     """Add the options of _CLUSTER in their order."""
-    return functools.reduce(lambda built, option: option(built), reversed(_CLUSTER), command)
+    return options.added(command, _CLUSTER)
 
 
 @click.command(short_help="Reconcile the Images of a Kubernetes API server.")

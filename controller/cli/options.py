@@ -30,6 +30,11 @@ def option(*flags: str, **attributes: Value) -> Callable[[Command], Command]:
     return click.option(*flags, envvar=f"{PREFIX}_{name}", show_envvar=True, **attributes)
 
 
+def added(command: Command, flags: Sequence[Flag]) -> Command:
+    """Return the command with these flags; `--help` shows them in their order."""
+    return functools.reduce(lambda built, flag: flag(built), reversed(flags), command)
+
+
 class Network(click.ParamType[IPv4Network | IPv6Network]):
     """A CIDR, `10.0.0.0/8`, or one address."""
 
@@ -160,7 +165,7 @@ def _placed(command: Command, flags: Sequence[Flag], choose: Callable[..., Place
         where = {name: values.pop(name) for name in _PLACE_NAMES & values.keys()}
         return command(*arguments, place=choose(click.get_current_context(), **where), **values)
 
-    return cast(Command, functools.reduce(lambda built, one: one(built), reversed(flags), placed))
+    return cast(Command, added(placed, flags))
 
 
 def _place(

@@ -146,4 +146,4 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
             )
         return command(asking=Asking(politeness, proxies), **rest)
 
-    return functools.reduce(lambda built, flag: flag(built), reversed(_FLAGS), with_value)
+    return options.added(with_value, _FLAGS)
