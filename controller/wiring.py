@@ -203,7 +203,7 @@ def following(
     networks = AddressPolicy(policy.allowed_networks)
     remote = Remote(git.url, folder, networks, policy.allowed_paths, clock)
     repository = GitRepository(remote, git.branch, folder, clock, credentials, git.allowed_signers)
-    return Following(repository, crds.admission(), git, state, clock)
+    return Following(repository, crds.admission(), git, state)
 
 
 @contextmanager

@@ -7,15 +7,11 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """How the repository stood when it was looked at last. Times are RFC 3339."""
+    """How the repository stood when it was looked at last."""
 
     url: str
-    below: str
-    looked_at: str
     revision: str | None = None
     """The commit in force: the last good one."""
-    since: str | None = None
-    """When it came into force."""
     trouble: str = ""
     """Why the newest commit is not in force, or is not known."""
 

@@ -19,10 +19,9 @@ from controller.gitops.state import State
 from controller.gitops.tree import Problem, Tree
 from controller.model import foreign_text, git
 from controller.model.admission import Admission
-from controller.model.fields import format_time
 from controller.model.git import Tip
 from controller.plan import retry
-from controller.ports import Clock, StopToken
+from controller.ports import StopToken
 from controller.settings import GitSettings
 
 log = structlog.get_logger()
@@ -37,8 +36,6 @@ class Sighting:
     tip: Tip | None = None
     tree: Tree | None = None
     trouble: errors.GoldmasterError | None = None
-    at: str = ""
-    """When, RFC 3339."""
 
 
 class Following:
@@ -47,14 +44,11 @@ class Following:
     Without `start`, `look` looks once in the caller's thread.
     """
 
-    def __init__(
-        self, repository: Repository, admission: Admission, settings: GitSettings, state: State, clock: Clock
-    ) -> None:
+    def __init__(self, repository: Repository, admission: Admission, settings: GitSettings, state: State) -> None:
         self._repository = repository
         self._loader = RepositoryLoader(repository, admission, settings.url.text, settings.below)
         self._settings = settings
         self._state = state
-        self._clock = clock
         self._lock = threading.Lock()
         self._sighting: Sighting | None = None
         self._good: tuple[Tip, Tree] | None = None
@@ -109,7 +103,7 @@ class Following:
             log.exception("repository.bug", url=self._settings.url.text)
             sighting = Sighting(trouble=errors.GoldmasterError("a bug of Goldmaster; the log has the traceback"))
         with self._lock:
-            self._sighting = replace(sighting, at=format_time(self._clock.now()))
+            self._sighting = sighting
 
     def _sight(self, stop: StopToken) -> Sighting:
         tip = self._repository.newest(stop)
@@ -159,17 +153,13 @@ class Following:
 
     def _record(self, sighting: Sighting) -> None:
         """Keep for people how it stands, and log what changed."""
-        before, now = self._state.followed(), sighting.at
-        url = self._settings.url.text
-        if before is not None and before.url != url:
-            before = None
+        known, url = self._state.followed(), self._settings.url.text
+        before = known if known is not None and known.url == url else None
         revision = git.revision(self._good[0].branch, self._good[0].commit) if self._good else None
-        kept = before.revision if before else None
-        since = before.since if before and (revision or kept) == kept else now
         trouble = foreign_text.printable(self._why(sighting))
-        self._state.write_followed(
-            Followed(url, self._settings.below, now, revision or kept, since if revision or kept else None, trouble)
-        )
+        stands = Followed(url, revision or (before.revision if before else None), trouble)
+        if stands != known:
+            self._state.write_followed(stands)
         said = trouble or f"{revision} is in force"
         if said == self._said:
             return

@@ -1,11 +1,10 @@
 """Digests of a stream. The only place that makes hash objects.
 
 `Hasher` is one algorithm, for one thread per algorithm: hashlib releases the GIL while it works on more than 2 KiB, so
-a sha256 and an md5 of the same bytes run on two cores. `Digester` is several algorithms in one thread.
+a sha256 and an md5 of the same bytes run on two cores.
 """
 
 import hashlib
-from collections.abc import Iterable
 
 from controller.model.digest import Algorithm, Digest
 
@@ -32,19 +31,3 @@ class Hasher:
     def digest(self) -> Digest:
         """Return the digest of everything so far; more may follow."""
         return Digest(self.algorithm, self._hash.hexdigest())
-
-
-class Digester:
-    """Several digests of the same bytes. Algorithms named twice are computed once."""
-
-    def __init__(self, algorithms: Iterable[Algorithm]) -> None:
-        self._hashers = {algorithm: Hasher(algorithm) for algorithm in algorithms}
-
-    def update(self, data: memoryview | bytes) -> None:
-        """Take the next bytes."""
-        for hasher in self._hashers.values():
-            hasher.update(data)
-
-    def digest(self, algorithm: Algorithm) -> Digest:
-        """Return the digest of everything so far. Raises KeyError for an algorithm that was not asked for."""
-        return self._hashers[algorithm].digest()

@@ -8,7 +8,6 @@ from pathlib import Path
 from tests.bench.cost import Cost
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-OVERHEAD_NOISE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,8 @@ class Counts:
 
     writes: int = 0
     written_bytes: int = 0
-    syncs: int = 0
     published: int = 0
     links: int = 0
-    unlinks: int = 0
     probes: int = 0
     opened: int = 0
 
@@ -204,7 +202,6 @@ class FakeBackupStorage:
         _require_uuid(image_uuid)
         with self.lock:
             self.ask()
-            self.counts.unlinks += 1
             dropped = self.claimed.pop((image_uuid, sha256.hex), None)
             if dropped is not None and not any(digest == sha256.hex for _, digest in self.claimed):
                 self.objects.pop(sha256.hex, None)
@@ -399,7 +396,6 @@ class FakeStagedFile:
 
     def sync(self) -> None:
         self._require_usable()
-        self._storage.counts.syncs += 1
         if self._storage.faults.unreachable:
             self._usable = False
         self._storage.ask()

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from controller.media.digester import Digester, Hasher
+from controller.media.digester import Hasher
 from controller.model.digest import Algorithm, Digest
 
 DATA = bytes(range(256)) * 5000
@@ -33,14 +33,3 @@ def test_a_digest_may_be_asked_for_on_the_way() -> None:
     after = Hasher(Algorithm.SHA256)
     after.update(DATA)
     assert hasher.digest() == after.digest() != before
-
-
-def test_several_digests_of_the_same_bytes() -> None:
-    digester = Digester([Algorithm.MD5, Algorithm.SHA512, Algorithm.MD5])
-    digester.update(DATA)
-    for algorithm in (Algorithm.MD5, Algorithm.SHA512):
-        alone = Hasher(algorithm)
-        alone.update(DATA)
-        assert digester.digest(algorithm) == alone.digest()
-    with pytest.raises(KeyError):
-        digester.digest(Algorithm.SHA256)
