@@ -4,12 +4,13 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from tests.fakes.loopback import free_port
 
 READY_S = 60.0
 """How long a process may take to become ready; a fifth of two cores is enough."""
@@ -66,7 +67,7 @@ class Processes:
         tries: int = ADDRESS_TRIES,
     ) -> int:
         """Start a command on a free loopback port, and return the port once it is ready. Raises NotReady."""
-        port = _free_port()
+        port = free_port()
         try:
             self.start(name, command(port), lambda: ready(port))
         except NotReady as error:
@@ -97,9 +98,3 @@ class Processes:
         for process in self._running.values():
             process.wait()
         self._running.clear()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.fakes.loopback import free_port
+
 CONFIG = """\
 {user}daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
 events {{ worker_connections 512; }}
@@ -40,7 +42,7 @@ def nginx(served: Path, folder: Path, server: str = "") -> Iterator[str]:
         raise NginxFailed("nginx is missing (Debian: nginx-light)")
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
-        port = _free_port()
+        port = free_port()
         process = _launch(program, folder, served, port, server)
         try:
             if _listens(process, port):
@@ -83,9 +85,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

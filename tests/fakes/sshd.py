@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fakes.loopback import free_port
+
 CONFIG = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -70,7 +72,7 @@ def serving(folder: Path) -> Iterator[Sshd]:
         # where it gives up its rights before a login; only its service makes it
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     for _ in range(_TRIES):
-        port = _free_port()
+        port = free_port()
         (folder / "sshd_config").write_text(CONFIG.format(port=port, folder=folder))
         command = [program, "-D", "-e", "-f", str(folder / "sshd_config")]
         with (folder / "log").open("wb") as log:
@@ -94,10 +96,3 @@ def _listens(process: "subprocess.Popen[bytes]", port: int) -> bool:
             return False
         pause.wait(0.05)
     return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
