@@ -245,7 +245,7 @@ def test_an_expired_key_and_an_openpgp_signature_are_not_good(local: World, tmp_
         local.follow(signers=signers).newest(NEVER)
     script = tmp_path / "gpg"
     script.write_text(
-        "#!/bin/sh\necho '[GNUPG:] SIG_CREATED ' >&2\n"
+        "#!/bin/sh\ncat >/dev/null\necho '[GNUPG:] SIG_CREATED ' >&2\n"
         "echo '-----BEGIN PGP SIGNATURE-----'; echo; echo 'eA=='; echo '-----END PGP SIGNATURE-----'\n"
     )
     script.chmod(0o755)
