@@ -1,6 +1,7 @@
 """Runs `goldmaster operator` as a process of its own against a test's API server, with the rights of its manifests."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -131,6 +132,22 @@ class OperatorProcess:
             fixtures.eventually(holds)
         except AssertionError as exc:
             raise AssertionError(f"{exc}\n{self.tail()}") from None
+
+    def wait_for(self, what: str, namespace: str, condition: str = "Ready") -> None:
+        """Let kubectl wait for a condition of an object; the error shows the log of the operator."""
+        waiting = ["wait", f"--for=condition={condition}", "--timeout=30s", "-n", namespace, what]
+        done = self.kube.kubectl(*waiting, check=False)
+        assert done.returncode == 0, f"{done.stderr}\n{self.tail()}"
+
+    def stored(self, storage: str = "main") -> set[str]:
+        """Return the sha256 of every file of a storage that has a final name."""
+        files = [path for path in (self.root / storage / "objects").rglob("*") if path.is_file()]
+        return {hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.suffix != ".json"}
+
+
+def apply(kube: cluster.Cluster, namespace: str, document: dict[str, Any], *flags: str) -> str:
+    """Let kubectl apply a document; return what it says."""
+    return kube.kubectl("apply", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(document)).stdout
 
 
 def storage(name: str, path: Path, **spec: object) -> dict[str, Any]:

@@ -51,12 +51,6 @@ def apply(kube: cluster.Cluster, namespace: str, document: dict[str, Any], manag
     kube.kubectl("apply", *as_manager, "-n", namespace, "-f", "-", stdin=json.dumps(document))
 
 
-def wait_for(kube: cluster.Cluster, operator: OperatorProcess, name: str, namespace: str) -> None:
-    what = ("--for=condition=Ready", "--timeout=30s", "-n", namespace, f"image/{name}")
-    done = kube.kubectl("wait", *what, check=False)
-    assert done.returncode == 0, f"{done.stderr}\n{operator.tail()}"
-
-
 def alike(text: str) -> str:
     """Leave out of a text what differs between two objects that were made alike."""
     text = _AGE.sub("AGE ", _TIME.sub("TIME", _UUID.sub("UUID", text)))
@@ -86,7 +80,7 @@ def twins(
             apply(kube, namespace, document)
             document["metadata"]["namespace"] = namespace
             (tree / f"{document['metadata']['name']}.json").write_text(json.dumps(document))
-        wait_for(kube, operator, "twin", namespace)
+        operator.wait_for("image/twin", namespace)
         assert viewer.runs("apply", tree, *allowed, kube=False).code == code
     operator.until(lambda: operating.ready(kube.get("image", "twin", "-n", namespace))[0] == "True")
     operator.until(lambda: operating.ready(kube.get("image", "missing", "-n", namespace))[1] == "SourceNotFound")
@@ -189,7 +183,7 @@ def test_reconcile_ends_a_wait(
     operator.until(lambda: operating.ready(kube.get(*place)) == ("False", "SourceNotFound"))
     images.add("/late.raw", make.raw(seed=23))
     told = editor.well("reconcile", "late")
-    wait_for(kube, operator, "late", editor.namespace)
+    operator.wait_for("image/late", editor.namespace)
     token = kube.get(*place)["metadata"]["annotations"]["goldmaster.dev/requestedAt"]
     assert token in told
     operator.until(lambda: kube.get(*place)["status"].get("lastHandledReconcileAt") == token)
@@ -212,7 +206,7 @@ def test_suspend_stops_a_transfer_and_resume_goes_on_with_it(
     finally:
         images.flow.set()
     assert "spec.suspend is false now" in editor.well("resume", "slow")
-    wait_for(kube, operator, "slow", editor.namespace)
+    operator.wait_for("image/slow", editor.namespace)
     assert kube.get(*place)["spec"]["suspend"] is False
     assert [start for path, start in images.requests if path == "/slow.raw"][-1] > 0
     images.flow.clear()
@@ -408,7 +402,7 @@ def test_a_plan_says_what_applying_would_lead_to_and_reads_only(
     suspended = operating.image("suspended", url)
     for document in (there, suspended):
         apply(kube, namespace, document)
-        wait_for(kube, operator, document["metadata"]["name"], namespace)
+        operator.wait_for(f"image/{document['metadata']['name']}", namespace)
     kube.kubectl("patch", "image", "suspended", "-n", namespace, "--type=merge", "-p", '{"spec":{"suspend":true}}')
     tree.mkdir()
 
@@ -450,7 +444,7 @@ def test_verify_reads_what_this_machine_reaches_and_says_what_it_does_not(
     admin = Person(person.kubeconfig(kube, tmp_path, _pair(kube), kube_namespace), kube_namespace)
     content = make.raw(seed=32)
     apply(kube, kube_namespace, operating.image("hashed", images.add("/hashed.raw", content)))
-    wait_for(kube, operator, "hashed", kube_namespace)
+    operator.wait_for("image/hashed", kube_namespace)
     digest = hashlib.sha256(content).hexdigest()
     said = admin.runs("verify", "hashed")
     assert (said.code, said.err) == (0, "")
@@ -464,7 +458,7 @@ def test_verify_reads_what_this_machine_reaches_and_says_what_it_does_not(
     assert (said.code, "damaged: expected" in said.out) == (6, True)
     assert "goldmaster.dev/requestedAt is" in said.err
     operator.until(lambda: images.asked("/hashed.raw") == 2)
-    wait_for(kube, operator, "hashed", kube_namespace)
+    operator.wait_for("image/hashed", kube_namespace)
     operator.until(lambda: admin.runs("verify", "hashed").code == 0)
     moved = operator.root.rename(operator.root.with_name("not-mounted-here"))
     try:

@@ -3,13 +3,12 @@
 import itertools
 import json
 import re
-from typing import Any
 
 import pytest
 
 from tests.apiserver import cluster, operating
 from tests.apiserver.image_server import ImageServer
-from tests.apiserver.operating import OperatorProcess
+from tests.apiserver.operating import OperatorProcess, apply
 from tests.fakes import images as make
 
 pytestmark = pytest.mark.needs_kube
@@ -27,16 +26,6 @@ def namespace(kube_namespace: str) -> str:
     return kube_namespace
 
 
-def apply(kube: cluster.Cluster, namespace: str, document: dict[str, Any], *flags: str) -> str:
-    return kube.kubectl("apply", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(document)).stdout
-
-
-def wait_for(kube: cluster.Cluster, operator: OperatorProcess, namespace: str, what: str, condition: str) -> None:
-    arguments = ["wait", f"--for=condition={condition}", "--timeout=30s", "-n", namespace, what]
-    done = kube.kubectl(*arguments, check=False)
-    assert done.returncode == 0, f"{done.stderr}\n{operator.tail()}"
-
-
 def row(kube: cluster.Cluster, namespace: str, name: str, *flags: str) -> dict[str, str]:
     """Return a line of `kubectl get` by its header; columns are as wide as the header and the longest value."""
     header, *lines = kube.kubectl("get", "images", "-n", namespace, *flags).stdout.splitlines()
@@ -52,8 +41,8 @@ def test_a_glance_tells_whether_it_is_there_how_big_what_is_wrong_how_old(
     content = make.qcow2()
     apply(kube, namespace, operating.image("good", images.add("/glance.qcow2", content)))
     apply(kube, namespace, operating.image("bad", f"http://127.0.0.1:{images.port}/no-such-image"))
-    wait_for(kube, operator, namespace, "image/good", "Ready")
-    wait_for(kube, operator, namespace, "image/bad", "Stalled")
+    operator.wait_for("image/good", namespace)
+    operator.wait_for("image/bad", namespace, "Stalled")
     status = kube.get("image", "good", "-n", namespace)["status"]
     good, bad = row(kube, namespace, "good"), row(kube, namespace, "bad")
     assert (good["PHASE"], good["READY"], good["REASON"], good["FORMAT"]) == ("Ready", "True", "Succeeded", "qcow2")
@@ -73,7 +62,7 @@ def test_waiting_for_ready_means_this_generation(
 ) -> None:
     """After an edit kubectl waits for the new bytes, although the old ones are served."""
     apply(kube, namespace, operating.image("moved", images.add("/before.raw", make.raw(seed=21))))
-    wait_for(kube, operator, namespace, "image/moved", "Ready")
+    operator.wait_for("image/moved", namespace)
     images.hold_after, images.held = 1024 * 1024, {"/after.raw"}
     after = operating.image("moved", images.add("/after.raw", make.raw(8 * 1024 * 1024, seed=22)))
     apply(kube, namespace, after)
@@ -83,7 +72,7 @@ def test_waiting_for_ready_means_this_generation(
         kube.kubectl("wait", "--for=condition=Available", *soon)
     finally:
         images.flow.set()
-    wait_for(kube, operator, namespace, "image/moved", "Ready")
+    operator.wait_for("image/moved", namespace)
     assert kube.get("image", "moved", "-n", namespace)["status"]["actualSize"] == 8 * 1024 * 1024
 
 
@@ -96,7 +85,7 @@ def test_apply_sees_no_drift_after_ready(
     url = images.add(path, make.raw(seed=23))
     document = operating.image("steady", url, description="first", retry={"limit": 3})
     apply(kube, namespace, document, *flags)
-    wait_for(kube, operator, namespace, "image/steady", "Ready")
+    operator.wait_for("image/steady", namespace)
     before = kube.get("image", "steady", "-n", namespace)
     kube.kubectl("diff", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(document))
     assert ("unchanged" if not flags else "serverside-applied") in apply(kube, namespace, document, *flags)
@@ -126,7 +115,7 @@ def test_a_storage_and_its_images_go_together_in_any_order(
         url = images.add(f"/together-{name}.raw", make.raw(seed=seed))
         apply(kube, namespace, operating.image(name, url, backupStorages=["doomed"], deletionPolicy=policy))
     for name in ("one", "two"):
-        wait_for(kube, operator, namespace, f"image/{name}", "Ready")
+        operator.wait_for(f"image/{name}", namespace)
     for what in order:
         kube.kubectl("delete", what, "-n", namespace, "--wait=false")
     for what in order:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.apiserver import cluster, fixtures, operating
 from tests.apiserver.image_server import ImageServer
-from tests.apiserver.operating import OperatorProcess
+from tests.apiserver.operating import OperatorProcess, apply
 from tests.fakes import images as make
 
 pytestmark = pytest.mark.needs_kube
@@ -27,21 +27,6 @@ def namespace(kube_namespace: str) -> str:
     return kube_namespace
 
 
-def apply(kube: cluster.Cluster, namespace: str, document: dict[str, Any]) -> None:
-    kube.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(document))
-
-
-def wait_for(kube: cluster.Cluster, operator: OperatorProcess, what: str, namespace: str) -> None:
-    done = kube.kubectl("wait", "--for=condition=Ready", "--timeout=30s", "-n", namespace, what, check=False)
-    assert done.returncode == 0, f"{done.stderr}\n{operator.tail()}"
-
-
-def stored_in(operator: OperatorProcess, storage: str = "main") -> set[str]:
-    """Return the sha256 of every file that has a final name."""
-    files = [path for path in (operator.root / storage / "objects").rglob("*") if path.is_file()]
-    return {hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.suffix != ".json"}
-
-
 def refs(found: dict[str, Any]) -> dict[str, str]:
     return {ref["backupStorageName"]: ref["status"] for ref in found["status"].get("backupStorageRefs", [])}
 
@@ -52,14 +37,14 @@ def test_apply_of_an_image_ends_with_its_bytes_on_the_storage(
     content = make.qcow2()
     url = images.add("/first.qcow2", content)
     apply(kube, namespace, operating.image("first", url))
-    wait_for(kube, operator, "image/first", namespace)
+    operator.wait_for("image/first", namespace)
     found = kube.get("image", "first", "-n", namespace)
     assert found["status"]["phase"] == "Ready"
     assert found["status"]["format"] == "qcow2"
     assert found["status"]["digests"]["sha256"] == hashlib.sha256(content).hexdigest()
     assert found["status"]["uuid"] == found["metadata"]["uid"].replace("-", "")
     assert refs(found) == {"main": "Ready"}
-    assert hashlib.sha256(content).hexdigest() in stored_in(operator)
+    assert hashlib.sha256(content).hexdigest() in operator.stored()
     table = kube.kubectl("get", "images", "-n", namespace).stdout
     assert table.splitlines()[1].split()[:4] == ["first", "Ready", "True", "Succeeded"]
 
@@ -70,7 +55,7 @@ def test_only_status_and_finalizer_are_ever_written(
     """No annotation, no label; server-side apply of the same manifest stays without conflict, diff without drift."""
     manifest = operating.image("owned", images.add("/owned.raw", make.raw(seed=2)))
     kube.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", stdin=json.dumps(manifest))
-    wait_for(kube, operator, "image/owned", namespace)
+    operator.wait_for("image/owned", namespace)
     found = kube.get("image", "owned", "-n", namespace, "--show-managed-fields")
     ours = [entry for entry in found["metadata"]["managedFields"] if entry["manager"] == "goldmaster"]
     wrote = {entry.get("subresource", ""): entry["fieldsV1"] for entry in ours}
@@ -89,7 +74,7 @@ def test_an_edit_replaces_the_bytes(
 ) -> None:
     old, new = make.raw(seed=4), make.raw(seed=5)
     apply(kube, namespace, operating.image("edited", images.add("/old.raw", old)))
-    wait_for(kube, operator, "image/edited", namespace)
+    operator.wait_for("image/edited", namespace)
     url = images.add("/new.raw", new)
     kube.kubectl("patch", "image", "edited", "-n", namespace, "--type=merge", "-p", json.dumps({"spec": {"url": url}}))
     wanted = hashlib.sha256(new).hexdigest()
@@ -99,7 +84,7 @@ def test_an_edit_replaces_the_bytes(
         return operating.ready(found)[0] == "True" and found["status"]["digests"]["sha256"] == wanted
 
     operator.until(replaced)
-    assert wanted in stored_in(operator)
+    assert wanted in operator.stored()
 
 
 def test_a_deleted_image_goes_with_its_bytes(
@@ -107,11 +92,11 @@ def test_a_deleted_image_goes_with_its_bytes(
 ) -> None:
     content = make.raw(seed=6)
     apply(kube, namespace, operating.image("doomed", images.add("/doomed.raw", content), deletionPolicy="Direct"))
-    wait_for(kube, operator, "image/doomed", namespace)
+    operator.wait_for("image/doomed", namespace)
     digest = hashlib.sha256(content).hexdigest()
-    assert digest in stored_in(operator)
+    assert digest in operator.stored()
     kube.kubectl("delete", "image", "doomed", "-n", namespace, "--timeout=20s")
-    operator.until(lambda: digest not in stored_in(operator))
+    operator.until(lambda: digest not in operator.stored())
 
 
 def test_an_image_made_anew_has_the_uuid_the_bytes_and_the_history_of_the_deleted_one(
@@ -129,7 +114,7 @@ def test_an_image_made_anew_has_the_uuid_the_bytes_and_the_history_of_the_delete
     kube.kubectl("delete", "image", "again", "-n", namespace, "--timeout=20s")
     asked = images.asked("/again-1.raw"), images.asked("/again-2.raw")
     apply(kube, namespace, operating.image("again", second, **kept))
-    wait_for(kube, operator, "image/again", namespace)
+    operator.wait_for("image/again", namespace)
     after = kube.get("image", "again", "-n", namespace)
     assert after["metadata"]["uid"] != found["metadata"]["uid"]
     assert after["status"]["uuid"] == found["status"]["uuid"]
@@ -153,7 +138,7 @@ def test_an_image_that_is_deleted_while_it_comes_leaves_nothing(
     try:
         kube.kubectl("delete", "image", "slow-doomed", "-n", namespace, "--timeout=20s")
         assert images.sent["/slow-doomed.raw"] < len(images.files["/slow-doomed.raw"])
-        assert hashlib.sha256(images.files["/slow-doomed.raw"]).hexdigest() not in stored_in(operator)
+        assert hashlib.sha256(images.files["/slow-doomed.raw"]).hexdigest() not in operator.stored()
     finally:
         images.flow.set()
 
@@ -188,13 +173,13 @@ def test_a_storage_deleted_before_its_images_goes_after_them(
     content = make.raw(seed=9)
     url = images.add("/pruned.raw", content)
     apply(kube, namespace, operating.image("pruned", url, backupStorages=["second"], deletionPolicy="Direct"))
-    wait_for(kube, operator, "image/pruned", namespace)
+    operator.wait_for("image/pruned", namespace)
     kube.kubectl("delete", "backupstorage", "second", "--wait=false")
-    assert stored_in(operator, "second")
+    assert operator.stored("second")
     assert kube.get("backupstorage", "second")["metadata"]["deletionTimestamp"]
     kube.kubectl("delete", "image", "pruned", "-n", namespace, "--wait=false")
     kube.kubectl("wait", "--for=delete", "backupstorage/second", "--timeout=20s")
-    assert stored_in(operator, "second") == set()
+    assert operator.stored("second") == set()
     gone = kube.kubectl("get", "image", "pruned", "-n", namespace, check=False)
     assert "NotFound" in gone.stderr
 
@@ -203,7 +188,7 @@ def test_a_namespace_goes_with_its_images(
     kube: cluster.Cluster, namespace: str, operator: OperatorProcess, images: ImageServer
 ) -> None:
     apply(kube, namespace, operating.image("inside", images.add("/inside.raw", make.raw(seed=10))))
-    wait_for(kube, operator, "image/inside", namespace)
+    operator.wait_for("image/inside", namespace)
     kube.kubectl("delete", "namespace", namespace, "--timeout=40s")
 
 
@@ -225,7 +210,7 @@ def test_writers_that_never_rest_do_not_keep_an_image_from_ready(
     for thread in threads:
         thread.start()
     try:
-        wait_for(kube, operator, "image/stormy", namespace)
+        operator.wait_for("image/stormy", namespace)
     finally:
         stop.set()
         for thread in threads:
@@ -251,7 +236,7 @@ def test_a_missing_source_is_told(
     url = images.add("/nowhere.raw", make.raw(seed=12))
     asked = "goldmaster.dev/requestedAt=now"
     kube.kubectl("annotate", "image", "nowhere", "-n", namespace, asked)
-    wait_for(kube, operator, "image/nowhere", namespace)
+    operator.wait_for("image/nowhere", namespace)
     assert url
 
 
@@ -275,7 +260,7 @@ def test_a_spec_of_another_version_is_stalled_and_can_be_deleted(
         operator.until(lambda: operating.ready(kube.get("image", "newer", "-n", namespace)) == ("False", "InvalidSpec"))
         assert "spec.platform" in json.dumps(kube.get("image", "newer", "-n", namespace)["status"])
         apply(kube, namespace, operating.image("older", url))
-        wait_for(kube, operator, "image/older", namespace)
+        operator.wait_for("image/older", namespace)
         kube.kubectl("delete", "image", "newer", "-n", namespace, "--timeout=20s")
     finally:
         again = kube.admin.get(crd).body

@@ -1,14 +1,13 @@
 """Who shares stored bytes in a cluster: namespaces of a real API server, and a web server that counts."""
 
 import hashlib
-import json
 from typing import Any
 
 import pytest
 
 from tests.apiserver import cluster, operating
 from tests.apiserver.image_server import ImageServer
-from tests.apiserver.operating import OperatorProcess
+from tests.apiserver.operating import OperatorProcess, apply
 from tests.fakes import images as make
 
 pytestmark = pytest.mark.needs_kube
@@ -30,10 +29,7 @@ def other_namespace(kube: cluster.Cluster, kube_namespace: str) -> str:
 
 def settled(kube: cluster.Cluster, operator: OperatorProcess, namespace: str, name: str, until: str) -> dict[str, Any]:
     """Wait for a condition of an image; return its status."""
-    done = kube.kubectl(
-        "wait", f"--for=condition={until}", "--timeout=30s", "-n", namespace, f"image/{name}", check=False
-    )
-    assert done.returncode == 0, f"{done.stderr}\n{operator.tail()}"
+    operator.wait_for(f"image/{name}", namespace, until)
     status: dict[str, Any] = kube.get("image", name, "-n", namespace)["status"]
     return status
 
@@ -44,22 +40,19 @@ def test_another_namespace_proves_its_right_and_a_thief_gets_nothing(
     content = make.qcow2()
     url, sha256 = images.add("/golden.qcow2", content), "sha256:" + hashlib.sha256(content).hexdigest()
 
-    def apply(namespace: str, document: dict[str, Any]) -> None:
-        kube.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(document))
-
-    apply(kube_namespace, operating.image("base", url))
+    apply(kube, kube_namespace, operating.image("base", url))
     assert settled(kube, operator, kube_namespace, "base", "Ready")["source"]["fetchedBytes"] == len(content)
     gone = url.replace("golden", "gone")
-    apply(kube_namespace, operating.image("again", gone, checksum=sha256))
+    apply(kube, kube_namespace, operating.image("again", gone, checksum=sha256))
     again = settled(kube, operator, kube_namespace, "again", "Ready")
     assert (again["source"]["fetchedBytes"], again["source"]["servedBy"]) == (0, f"Image {kube_namespace}/base")
     evil = images.add("/other.qcow2", content[:-1] + b"x")
     retry = {"initialBackoff": "1s"}
-    apply(other_namespace, operating.image("thief", evil, checksum=sha256, retry=retry))
+    apply(kube, other_namespace, operating.image("thief", evil, checksum=sha256, retry=retry))
     thief = settled(kube, operator, other_namespace, "thief", "Stalled")
     assert "current" not in thief
     assert not thief.get("backupStorageRefs", []) or thief["backupStorageRefs"][0]["status"] == "Failed"
-    apply(other_namespace, operating.image("mine", url, checksum=sha256))
+    apply(kube, other_namespace, operating.image("mine", url, checksum=sha256))
     assert settled(kube, operator, other_namespace, "mine", "Ready")["source"]["fetchedBytes"] == 0
     assert [asked for asked in images.requests if asked[0] == "/golden.qcow2"] == [
         ("/golden.qcow2", 0),

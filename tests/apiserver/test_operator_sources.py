@@ -8,8 +8,7 @@ import pytest
 
 from tests.apiserver import cluster, operating
 from tests.apiserver.image_server import ImageServer
-from tests.apiserver.operating import OperatorProcess
-from tests.apiserver.test_operator_images import apply, stored_in, wait_for
+from tests.apiserver.operating import OperatorProcess, apply
 from tests.fakes import images as make
 
 pytestmark = pytest.mark.needs_kube
@@ -53,7 +52,7 @@ def test_a_mirror_serves_and_those_that_do_not_are_named(
     gone = mirrors[0].replace("other", "gone")
     checksum = f"sha256:{sha256(wanted)}"
     apply(kube, namespace, operating.image("mirrored", gone, mirrors=mirrors, checksum=checksum))
-    wait_for(kube, operator, "image/mirrored", namespace)
+    operator.wait_for("image/mirrored", namespace)
     status = kube.get("image", "mirrored", "-n", namespace)["status"]
     source, told = status["source"], f"expected {checksum}, got sha256:{sha256(other)}"
     assert (source["servedBy"], source["mirror"], source["length"]) == (mirrors[1], mirrors[1], len(wanted))
@@ -64,8 +63,8 @@ def test_a_mirror_serves_and_those_that_do_not_are_named(
     assert source["skipped"][1]["message"] == told
     ready = next(one for one in status["conditions"] if one["type"] == "Ready")
     assert ready["message"].endswith(f"; {mirrors[0]} was skipped: {told}")
-    assert sha256(wanted) in stored_in(operator)
-    assert sha256(other) not in stored_in(operator)
+    assert sha256(wanted) in operator.stored()
+    assert sha256(other) not in operator.stored()
 
 
 def test_a_source_that_changes_is_told_and_then_imported(
@@ -73,7 +72,7 @@ def test_a_source_that_changes_is_told_and_then_imported(
 ) -> None:
     old, new = make.raw(seed=73), make.raw(seed=74)
     apply(kube, namespace, operating.image("moving", images.add("/moving.raw", old), interval="1h"))
-    wait_for(kube, operator, "image/moving", namespace)
+    operator.wait_for("image/moving", namespace)
     before = kube.get("image", "moving", "-n", namespace)
     status = look(kube, operator, namespace, "moving")
     assert "seen" not in status["source"]
@@ -91,7 +90,7 @@ def test_a_source_that_changes_is_told_and_then_imported(
     look(kube, operator, namespace, "moving")
     assert [(one["type"], one["involvedObject"]["name"]) for one in told()] == [("Normal", "moving")]
     assert status["current"]["sha256"] == sha256(old)
-    assert sha256(new) not in stored_in(operator)
+    assert sha256(new) not in operator.stored()
     patch = json.dumps({"spec": {"updatePolicy": "Import"}})
     kube.kubectl("patch", "image", "moving", "-n", namespace, "--type=merge", "-p", patch)
 
@@ -103,4 +102,4 @@ def test_a_source_that_changes_is_told_and_then_imported(
     found = kube.get("image", "moving", "-n", namespace)["status"]
     assert [one["sha256"] for one in found["history"]] == [sha256(old)]
     assert "UpstreamChanged" not in [one["type"] for one in found["conditions"]]
-    assert {sha256(old), sha256(new)} <= stored_in(operator)
+    assert {sha256(old), sha256(new)} <= operator.stored()
