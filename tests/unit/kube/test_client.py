@@ -1,6 +1,5 @@
 """What each answer of an API server means to us; what the wire does to it; who we say we are."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -10,21 +9,7 @@ from controller.kube.access import Access
 from controller.kube.client import Client, Forbidden, Gone
 from controller.kube.exec_plugin import Login
 from tests.fakes.clock import FakeClock
-from tests.unit.kube import api as fake
 from tests.unit.kube.api import Api
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with fake.serving() as found:
-        yield found
-
-
-@pytest.fixture
-def client(api: Api) -> Iterator[Client]:
-    made = Client(api.access(), FakeClock())
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What is known of a cluster's namespaces, from lists and events in any order."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,22 +7,7 @@ import pytest
 from controller import errors
 from controller.kube.client import Client
 from controller.kube.namespaces import Namespaces
-from tests.fakes.clock import FakeClock
-from tests.unit.kube import api as fake
 from tests.unit.kube.api import Api
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with fake.serving() as found:
-        yield found
-
-
-@pytest.fixture
-def client(api: Api) -> Iterator[Client]:
-    made = Client(api.access(), FakeClock())
-    yield made
-    made.close()
 
 
 def space(name: str, version: int, uid: str = "u1", **labels: str) -> dict[str, Any]:

@@ -1,34 +1,16 @@
 """A list of everything: what it parses anew, and what it takes from the cache."""
 
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from controller.kube import objects
 from controller.kube.cache import Cache
 from controller.kube.client import Client
 from controller.kube.resync import resync
 from controller.model.resource import Key, Kind
-from tests.fakes.clock import FakeClock
-from tests.unit.kube import api as fake
 from tests.unit.kube import documents
 from tests.unit.kube.api import Api
 
 DEBIAN = Key(Kind.IMAGE, "default", "debian")
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with fake.serving() as found:
-        yield found
-
-
-@pytest.fixture
-def client(api: Api) -> Iterator[Client]:
-    made = Client(api.access(), FakeClock())
-    yield made
-    made.close()
 
 
 def page(version: int, *items: dict[str, Any]) -> dict[str, Any]:

@@ -11,16 +11,9 @@ from controller.kube.client import Client
 from controller.kube.secrets import KubeSecrets
 from controller.model.secret import KEYS_TYPE, SOURCE_TYPE
 from tests.fakes.clock import FakeClock
-from tests.unit.kube import api as fake
 from tests.unit.kube.api import Api
 
 VALUE = b"hunter2-hunter2"
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with fake.serving() as found:
-        yield found
 
 
 @pytest.fixture

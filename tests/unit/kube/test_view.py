@@ -11,17 +11,10 @@ from controller.kube.view import ClusterView
 from controller.model.resource import Key, Kind
 from controller.model.stored import Verb
 from tests.fakes.clock import FakeClock
-from tests.unit.kube import api as fake
 from tests.unit.kube.api import Api
 
 KINDS = {"resources": [{"name": "images"}, {"name": "backupstorages"}]}
 SPEC = {"url": "https://images.example/a.qcow2"}
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with fake.serving() as found:
-        yield found
 
 
 @pytest.fixture
