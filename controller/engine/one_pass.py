@@ -124,8 +124,8 @@ class OnePass:
         known = promise.ask(self._lists())
         if known is not None:
             return Placed(known, frozenset(), (), Validator(), "", 0, 0, promise.proof)
-        sharing, expected = self._sharing, promise.expected
-        if (shared := sharing.in_namespace(self._request, expected, promise.proof)) is not None:
+        sharing = self._sharing
+        if (shared := sharing.in_namespace(self._request, promise)) is not None:
             return shared
         if (proven := self._answered()) is not None:
             return proven
@@ -133,7 +133,7 @@ class OnePass:
         if sharing.gives_way(self._asked_now, intake, self._told_url, on_mirror=self._trail.on_mirror):
             self._keep()
             raise StandBack
-        there = sharing.present(self._request, expected, self._berths)
+        there = sharing.present(self._request, promise, self._berths)
         if there is None:
             content = self._prove(intake, self._pump(intake))
             # the resumable partial is last: a crash until then costs no download
@@ -155,11 +155,10 @@ class OnePass:
         """Return the bytes where they are here and an answer of the url proves the right to them."""
         if self._request.origin is not None:
             return None
-        promise, asked = self._promise, self._asked_now
-        self._trail.pinned = promise.pins
-        self._asking = True
+        asked = self._asked_now
+        self._trail.pinned, self._asking = self._promise.pins, True
         told = self._told_url = credentials.for_url(self.told, self._request, asked.url)
-        found = self._sharing.by_answer(asked, promise.expected, promise.proof, self._source, self._patience, told)
+        found = self._sharing.by_answer(asked, self._promise, self._source, self._patience, told)
         return None if found is None else replace(found, mirror=self._mirror, skipped=self._trail.skipped)
 
     @property

@@ -22,15 +22,14 @@ from controller.ports import Body, FetchRequest, Source
 class Sharing(Protocol):
     """What one transfer is told of the others, and tells them. A request has the url that is asked just now."""
 
-    def in_namespace(self, request: TransferRequest, expected: Digest | None, proof: str | None) -> Placed | None:
+    def in_namespace(self, request: TransferRequest, promise: Promise) -> Placed | None:
         """Return the bytes of a sha256 or sha512 where an image of the namespace has them; asks no server."""
         ...
 
     def by_answer(
         self,
         request: TransferRequest,
-        expected: Digest | None,
-        proof: str | None,
+        promise: Promise,
         source: Source,
         patience: Patience,
         told: Credentials | None,
@@ -45,7 +44,7 @@ class Sharing(Protocol):
         """Whether another transfer fetches the same just now, so that this one shall wait for it and share."""
         ...
 
-    def present(self, request: TransferRequest, expected: Digest | None, berths: Sequence[Berth]) -> Content | None:
+    def present(self, request: TransferRequest, promise: Promise, berths: Sequence[Berth]) -> Content | None:
         """Return the content of an expected sha256 or sha512 where every target has it: then nothing is written."""
         ...
 
@@ -57,14 +56,13 @@ class Sharing(Protocol):
 class Alone:
     """Shares with nobody."""
 
-    def in_namespace(self, request: TransferRequest, expected: Digest | None, proof: str | None) -> Placed | None:
+    def in_namespace(self, request: TransferRequest, promise: Promise) -> Placed | None:
         """Return None: it must be fetched."""
 
     def by_answer(
         self,
         request: TransferRequest,
-        expected: Digest | None,
-        proof: str | None,
+        promise: Promise,
         source: Source,
         patience: Patience,
         told: Credentials | None,
@@ -75,7 +73,7 @@ class Alone:
         """Return False: there is nobody else."""
         return False
 
-    def present(self, request: TransferRequest, expected: Digest | None, berths: Sequence[Berth]) -> Content | None:
+    def present(self, request: TransferRequest, promise: Promise, berths: Sequence[Berth]) -> Content | None:
         """Return None: it must be written."""
 
     def tell(self, request: TransferRequest, placed: Placed) -> None:
@@ -89,35 +87,36 @@ class AmongOthers:
         self._holdings = holdings
         self._may_fetch = may_fetch
 
-    def in_namespace(self, request: TransferRequest, expected: Digest | None, proof: str | None) -> Placed | None:
+    def in_namespace(self, request: TransferRequest, promise: Promise) -> Placed | None:
         """Look for a claim; see Sharing."""
+        expected = promise.expected
         if expected is None or request.origin is not None or request.expected_content is not None:
             return None
         shared = self._holdings.of_namespace(request.namespace, expected)
         if shared is None:
             return None
         self._holdings.spared(request.url.redacted, shared.content, shared.length)
-        return Placed(shared.content, frozenset(), (), Validator(), shared.by, 0, 0, proof)
+        return Placed(shared.content, frozenset(), (), Validator(), shared.by, 0, 0, promise.proof)
 
     def by_answer(
         self,
         request: TransferRequest,
-        expected: Digest | None,
-        proof: str | None,
+        promise: Promise,
         source: Source,
         patience: Patience,
         told: Credentials | None,
     ) -> Placed | None:
         """Ask the url; see Sharing."""
-        return Prover(source, self._holdings, patience, told, proof).prove(request, expected)
+        return Prover(source, self._holdings, patience, told, promise.proof).prove(request, promise.expected)
 
     def gives_way(self, request: TransferRequest, intake: Intake, told: Credentials | None, *, on_mirror: bool) -> bool:
         """Ask whoever knows all transfers; see Sharing. Those who wait for a url learn nothing of its mirror."""
         known = intake.validator.strong and bool(intake.total_bytes) and right.witness(request.url, told) is not None
         return request.origin is None and not self._may_fetch(known and not on_mirror)
 
-    def present(self, request: TransferRequest, expected: Digest | None, berths: Sequence[Berth]) -> Content | None:
+    def present(self, request: TransferRequest, promise: Promise, berths: Sequence[Berth]) -> Content | None:
         """Look on every target; see Sharing."""
+        expected = promise.expected
         if expected is None or request.origin is not None or request.expected_content is not None:
             return None
         content = self._holdings.of_anybody(expected)
