@@ -15,6 +15,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 from tests import sandbox
 from tests.apiserver import assets
@@ -104,6 +105,14 @@ def _private_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> It
     yield private
     os.environ.pop("TMPDIR", None)
     tempfile.tempdir = before
+
+
+@pytest.fixture(autouse=True)
+def _logging_not_set_up() -> Iterator[None]:
+    """What the code under test sets structlog up with (a level, its standard error) holds for one test."""
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

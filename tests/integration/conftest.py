@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tests.fakes.certificates import Authority
 from tests.integration import ranged_server
@@ -15,9 +14,8 @@ from tests.integration.tenants import IMAGE, PATH, Tenants
 
 
 @pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    yield Shell(tmp_path, capsys)
-    structlog.reset_defaults()
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(tmp_path, capsys)
 
 
 @pytest.fixture
@@ -26,9 +24,8 @@ def house(tmp_path: Path) -> House:
 
 
 @pytest.fixture
-def tenants(tmp_path: Path) -> Iterator[Tenants]:
-    yield Tenants(tmp_path)
-    structlog.reset_defaults()
+def tenants(tmp_path: Path) -> Tenants:
+    return Tenants(tmp_path)
 
 
 @pytest.fixture(scope="module")

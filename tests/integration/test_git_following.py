@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import structlog
 
 from controller import errors, wiring
 from controller.cli import main
@@ -309,14 +308,6 @@ def test_the_first_look_decides_which_storage_serves(house: House, tmp_path: Pat
     assert [ref.storage_name for ref in images["a"].status.refs] == ["own"]
 
 
-@pytest.fixture
-def _log_of_its_own() -> Iterator[None]:
-    """The command sets the log up for the standard error of its test."""
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("_log_of_its_own")
 def test_the_command_says_what_is_in_force_and_ends_with_why(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     def apply(*more: str) -> tuple[int, str]:
         place = ["--git", str(house.repository.path), "--state", str(house.state_dir), "--path", "images"]

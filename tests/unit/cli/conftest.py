@@ -1,13 +1,12 @@
 """A command line to call in process, over a state with two images and a storage."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import structlog
 
 from controller.adapters.clock import SystemClock
 from controller.cli import main
@@ -50,15 +49,13 @@ Call = Callable[..., Answer]
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
     def run(*arguments: object) -> Answer:
         capsys.readouterr()
         code = main.run([str(argument) for argument in arguments])
         return Answer(code, *capsys.readouterr())
 
-    yield run
-    # a verb sets logging up for the standard error of this test, which is about to be closed
-    structlog.reset_defaults()
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import io
 import sys
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -42,12 +41,6 @@ def instance(transfers: Transfers) -> Standalone:
         state=SimpleNamespace(images=lambda: images), engine=SimpleNamespace(transfers=transfers)
     )
     return cast(Standalone, fake)
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 def test_a_running_transfer_has_one_bar_which_goes_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
