@@ -29,9 +29,9 @@ from controller.adapters.sources.router import SourceRouter
 from controller.engine.engine import Engine, OnChange
 from controller.engine.figures import Figures
 from controller.engine.holdings import Holdings
-from controller.engine.lanes import CONCURRENT_LOOKS, Lanes
 from controller.engine.storages import Storages
-from controller.engine.transfers import EmbeddedTransfers
+from controller.engine.transfer.lanes import CONCURRENT_LOOKS, Lanes
+from controller.engine.transfer.pool import EmbeddedTransfers
 from controller.gitops import crds
 from controller.gitops.following import Following
 from controller.gitops.instance_lock import InstanceLock

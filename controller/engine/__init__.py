@@ -1,1 +1,1 @@
-"""DO it, against ports only: queue, observe, execute, transfers, resync. Never imports an adapter."""
+"""DO it, against ports only: queue, observe, execute, reconcile; bytes move in `transfer/`. Imports no adapter."""

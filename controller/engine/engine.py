@@ -7,7 +7,6 @@ import structlog
 
 from controller import errors
 from controller.engine import trash
-from controller.engine.berths import source_name
 from controller.engine.census import images
 from controller.engine.figures import Figures
 from controller.engine.holdings import Holdings
@@ -15,6 +14,7 @@ from controller.engine.queue import KeyedQueue
 from controller.engine.reconcile import CONFLICT_SOON, ImageReconciler, Outcome, trouble_soon
 from controller.engine.scrub import Scrubs
 from controller.engine.storages import OpenStorage, Storages
+from controller.engine.transfer.berths import source_name
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.digest import Digest

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 from controller import wiring
 from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.clock import SystemClock
-from controller.engine import one_pass
+from controller.engine.transfer import one_pass
 from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, StorageType
 from controller.model.image import Format, Timeouts
 from controller.model.transfer import Placed, TransferRequest, TransferTarget

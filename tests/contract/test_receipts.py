@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from controller import errors
-from controller.engine.trail import MAX_MESSAGE
+from controller.engine.transfer.trail import MAX_MESSAGE
 from controller.model.digest import Algorithm, Digest
 from controller.model.origin import Origin, Skipped, Validator
 from controller.reasons import Reason

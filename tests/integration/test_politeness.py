@@ -12,7 +12,7 @@ import pytest
 from controller import errors, wiring
 from controller.adapters.clock import SystemClock
 from controller.adapters.sources.politeness import Politeness
-from controller.engine.checksum_lists import ChecksumLists
+from controller.engine.transfer.checksum_lists import ChecksumLists
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.image import ChecksumFrom, ImageStatus
@@ -29,7 +29,7 @@ from controller.settings import (
 from tests.fakes.clock import FakeClock
 from tests.fakes.fetching import NEVER, asking, drain, fetch, http_source
 from tests.fakes.hostile_server import HostileServer, Peer, answering, head, redirecting, serving
-from tests.unit.engine import transfer_world
+from tests.unit.engine.transfer import world
 
 RAW = bytes(range(256)) * 4096
 BUSY = "429 Too Many Requests"
@@ -84,7 +84,7 @@ def test_a_checksum_list_waits_as_images_do() -> None:
             source.open(asking(busy.url()), NEVER)
         listed = ChecksumFrom(SourceUrl.parse(busy.url("/SHA256SUMS")))
         with pytest.raises(errors.OriginBusy, match=r"the checksum list .* asks for nothing before") as caught:
-            ChecksumLists(source, NEVER).ask(listed, transfer_world.request())
+            ChecksumLists(source, NEVER).ask(listed, world.request())
         assert caught.value.retry_after == timedelta(minutes=1)
         assert busy.connections == 1
 

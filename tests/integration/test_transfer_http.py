@@ -11,8 +11,8 @@ from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.clock import SystemClock
 from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.http import HttpSource
-from controller.engine.limits import PAGE
-from controller.engine.transfers import EmbeddedTransfers
+from controller.engine.transfer.limits import PAGE
+from controller.engine.transfer.pool import EmbeddedTransfers
 from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, StorageType
 from controller.model.transfer import Broken, Placed, Running
 from tests.integration import ranged_server

@@ -20,8 +20,8 @@ from controller.adapters.backup.factory import BackupStorages
 from controller.adapters.clock import SystemClock
 from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.http import HttpSource
-from controller.engine import one_pass
-from controller.engine.limits import PassLimits
+from controller.engine.transfer import one_pass
+from controller.engine.transfer.limits import PassLimits
 from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, StorageType
 from controller.model.digest import Digest
 from controller.model.image import Timeouts

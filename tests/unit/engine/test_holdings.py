@@ -19,7 +19,7 @@ from tests.fakes.backup_storage import FakeBackupStorage, FakeStorageFactory
 from tests.fakes.clock import FakeClock
 from tests.fakes.resources import FakeResources
 from tests.fakes.stored_bytes import answer, content_of, publish, ref_of
-from tests.unit.engine import transfer_world as world
+from tests.unit.engine.transfer import world
 
 URL = "https://images.example/golden.raw"
 SHA256 = Digest.parse("sha256:" + "ab" * 32)

@@ -11,7 +11,7 @@ from controller.model.secret import SOURCE_TYPE, Credentials, Secret
 from controller.model.transfer import Provenance, TransferRequest, Validator
 from controller.model.url import SourceUrl
 from controller.plan import right
-from tests.unit.engine import transfer_world as world
+from tests.unit.engine.transfer import world
 
 HTTPS = "https://images.example/golden.img?v=1"
 HTTP = "http://images.example/golden.img?v=1"

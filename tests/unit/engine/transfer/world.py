@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from controller import errors
-from controller.engine.limits import PassLimits
+from controller.engine.transfer.limits import PassLimits
 from controller.model.backup_storage import BackupStorageSpec, Capacity, ImageStoreSpec, StorageType
 from controller.model.digest import Digest
 from controller.model.image import Content, Format, Timeouts

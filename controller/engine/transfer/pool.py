@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from controller.engine import look, one_pass
-from controller.engine.berths import StorageOpener
-from controller.engine.fair_queue import FairQueue
 from controller.engine.figures import Figures, Meter, Origin, Saving
-from controller.engine.flights import Flights, StandBack, flights_of
 from controller.engine.holdings import Holdings
-from controller.engine.limits import PassLimits
-from controller.engine.proving import AmongOthers
+from controller.engine.transfer import look, one_pass
+from controller.engine.transfer.berths import StorageOpener
+from controller.engine.transfer.fair_queue import FairQueue
+from controller.engine.transfer.flights import Flights, StandBack, flights_of
+from controller.engine.transfer.limits import PassLimits
+from controller.engine.transfer.proving import AmongOthers
 from controller.model.transfer import Broken, Failure, Looked, Placed, Queued, Running, TransferRequest, TransferState
 from controller.ports import Clock, Secrets, SignatureVerifier, Source
 from controller.reasons import Reason

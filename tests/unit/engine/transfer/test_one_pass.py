@@ -11,14 +11,14 @@ from datetime import timedelta
 import pytest
 
 from controller import errors
-from controller.engine import one_pass
+from controller.engine.transfer import one_pass
 from controller.model.digest import Digest
 from controller.model.image import Content, Format, Timeouts
 from controller.model.transfer import Broken, Placed, Running, TransferRequest
 from controller.ports import FetchRequest, StopToken
 from controller.reasons import Reason
-from tests.unit.engine import transfer_world as world
-from tests.unit.engine.transfer_world import KIB, ScriptedSource, Storages
+from tests.unit.engine.transfer import world
+from tests.unit.engine.transfer.world import KIB, ScriptedSource, Storages
 
 IMAGE = random.Random(7).randbytes(700 * KIB + 512)
 SMALL = random.Random(8).randbytes(20 * KIB)

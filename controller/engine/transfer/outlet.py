@@ -1,7 +1,7 @@
 """The last stretch of a pass: content bytes go by the inspectors to the digests and to every target."""
 
-from controller.engine.ring import Ring, Slot
-from controller.engine.sinks import Hashing
+from controller.engine.transfer.ring import Ring, Slot
+from controller.engine.transfer.sinks import Hashing
 from controller.media.pipeline import Understanding
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content

@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.engine.fair_queue import FairQueue
+from controller.engine.transfer.fair_queue import FairQueue
 
 NAMESPACES = st.sampled_from(["a", "b", "c"])
 ARRIVALS = st.lists(NAMESPACES, max_size=30)

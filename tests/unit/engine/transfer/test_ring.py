@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.engine.ring import Ring, Sink
+from controller.engine.transfer.ring import Ring, Sink
 
 PAGE = 4096
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from controller import errors
-from controller.engine.limits import PAGE
+from controller.engine.transfer.limits import PAGE
 from controller.model.backup_storage import BackupStorageSpec
 from controller.model.image import Content
 from controller.model.transfer import Failure, Provenance, ResumeRecord, TransferRequest, TransferTarget

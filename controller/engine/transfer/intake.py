@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Protocol
 
 from controller import errors
-from controller.engine import credentials
-from controller.engine.berths import Foothold
-from controller.engine.limits import PassLimits
-from controller.engine.trail import Trail
+from controller.engine.transfer import credentials
+from controller.engine.transfer.berths import Foothold
+from controller.engine.transfer.limits import PassLimits
+from controller.engine.transfer.trail import Trail
 from controller.model.image import Content
 from controller.model.origin import Peer
 from controller.model.secret import Credentials

@@ -11,12 +11,12 @@ import structlog
 
 from controller import errors
 from controller.engine.figures import Figures, Origin, Saving
-from controller.engine.transfers import EmbeddedTransfers
+from controller.engine.transfer.pool import EmbeddedTransfers
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, TransferState
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
-from tests.unit.engine import transfer_world as world
-from tests.unit.engine.transfer_world import KIB, ScriptedSource, Storages
+from tests.unit.engine.transfer import world
+from tests.unit.engine.transfer.world import KIB, ScriptedSource, Storages
 
 IMAGE = random.Random(7).randbytes(300 * KIB)
 SOON_S = 10

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import errors
-from controller.engine import berths, one_pass
-from controller.engine.limits import PAGE
+from controller.engine.transfer import berths, one_pass
+from controller.engine.transfer.limits import PAGE
 from controller.model.digest import Digest
 from controller.model.transfer import Broken, Placed, TransferRequest
 from controller.ports import FetchRequest, StopToken
 from tests.fakes.clock import FakeClock
-from tests.unit.engine import transfer_world as world
-from tests.unit.engine.transfer_world import KIB, ScriptedSource, Storages
+from tests.unit.engine.transfer import world
+from tests.unit.engine.transfer.world import KIB, ScriptedSource, Storages
 
 IMAGE = random.Random(7).randbytes(700 * KIB + 512)
 OTHER = random.Random(9).randbytes(700 * KIB + 512)

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from controller import errors
-from controller.engine.intake import Patience
-from controller.engine.limits import PassLimits
-from controller.engine.ring import Ring, Slot
-from controller.engine.trail import MIXED
+from controller.engine.transfer.intake import Patience
+from controller.engine.transfer.limits import PassLimits
+from controller.engine.transfer.ring import Ring, Slot
+from controller.engine.transfer.trail import MIXED
 from controller.media.decompress import Decompressor
 from controller.media.digester import Hasher
 from controller.model.transfer import ResumeRecord, Validator

@@ -1,10 +1,10 @@
 """A look at a source: what it says of itself now. No byte of an image is read, and nothing is kept."""
 
 from controller import errors
-from controller.engine import credentials
-from controller.engine.berths import failure_of
-from controller.engine.checksum_lists import ChecksumLists
-from controller.engine.intake import Patience
+from controller.engine.transfer import credentials
+from controller.engine.transfer.berths import failure_of
+from controller.engine.transfer.checksum_lists import ChecksumLists
+from controller.engine.transfer.intake import Patience
 from controller.model.origin import Sighting
 from controller.model.secret import Credentials
 from controller.model.transfer import Broken, Looked, TransferRequest

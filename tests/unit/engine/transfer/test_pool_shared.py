@@ -8,7 +8,7 @@ from dataclasses import replace
 import structlog
 
 from controller.engine.figures import Saving
-from controller.engine.transfers import STUCK_S, EmbeddedTransfers
+from controller.engine.transfer.pool import STUCK_S, EmbeddedTransfers
 from controller.model.resource import Key, Kind
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest
 from controller.model.url import SourceUrl
@@ -18,10 +18,10 @@ from tests.fakes import images
 from tests.fakes.clock import FakeClock
 from tests.fakes.source import FakeBody, FakeSource
 from tests.fakes.stored_bytes import ref_of
-from tests.unit.engine import transfer_world as world
 from tests.unit.engine.test_holdings import Rig
-from tests.unit.engine.test_transfers import SOON_S, Changes, ended
-from tests.unit.engine.transfer_world import KIB
+from tests.unit.engine.transfer import world
+from tests.unit.engine.transfer.test_pool import SOON_S, Changes, ended
+from tests.unit.engine.transfer.world import KIB
 
 URL = SourceUrl.parse("https://images.example/golden.raw")
 OTHER = SourceUrl.parse("https://images.example/other.raw")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from controller import errors
-from controller.engine import one_pass
+from controller.engine.transfer import one_pass
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Content, Format, SignedBy
 from controller.model.secret import KEYS_TYPE, Secret
@@ -19,8 +19,8 @@ from controller.ports import Secrets, SignatureVerifier, Verified
 from controller.reasons import Reason
 from tests.fakes.secrets import FakeSecrets, secret
 from tests.fakes.source import FakeSource
-from tests.unit.engine import transfer_world as world
-from tests.unit.engine.transfer_world import KIB, Storages
+from tests.unit.engine.transfer import world
+from tests.unit.engine.transfer.world import KIB, Storages
 
 IMAGE = random.Random(9).randbytes(20 * KIB)
 LIST = SourceUrl.parse("https://images.example/SHA256SUMS?sig=hunter2")

@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from controller import errors
-from controller.engine.berths import failure_of
+from controller.engine.transfer.berths import failure_of
 from controller.model.origin import Skipped
 from controller.model.transfer import Failure, TransferRequest
 from controller.model.url import SourceUrl

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from controller import errors
 from controller.adapters.backup import imagestore_records as records
 from controller.cli import describe, receipts
-from controller.engine import berths, one_pass
-from controller.engine.transfers import EmbeddedTransfers
+from controller.engine.transfer import berths, one_pass
+from controller.engine.transfer.pool import EmbeddedTransfers
 from controller.model import inventory
 from controller.model.image import ChecksumFrom
 from controller.model.manifest import image_status_to_dict
@@ -29,7 +29,7 @@ from controller.reasons import Reason
 from tests.fakes.secrets import FakeSecrets, secret
 from tests.fakes.source import FakeSource, Held
 from tests.fakes.world import EPOCH, World, spec
-from tests.unit.engine import transfer_world as world
+from tests.unit.engine.transfer import world
 
 URL = world.request().url
 LIST = SourceUrl.parse("http://images.example/SUMS")

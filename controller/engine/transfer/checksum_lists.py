@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from controller import errors
-from controller.engine import credentials
+from controller.engine.transfer import credentials
 from controller.media import checksum_list
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, SignedBy

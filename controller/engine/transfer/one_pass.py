@@ -11,18 +11,18 @@ from dataclasses import replace
 import structlog
 
 from controller import errors
-from controller.engine import berths as berthing
-from controller.engine import checksum_lists, credentials, proving
-from controller.engine.berths import Berth, Foothold, StorageOpener
-from controller.engine.flights import StandBack
-from controller.engine.intake import Download, Intake, Patience, StoredCopy
-from controller.engine.limits import PassLimits
-from controller.engine.outlet import Outlet
-from controller.engine.promise import Promise
-from controller.engine.proving import Sharing
-from controller.engine.ring import Ring, Sink, Slot
-from controller.engine.sinks import Expanding, Hashing, Writing
-from controller.engine.trail import Trail
+from controller.engine.transfer import berths as berthing
+from controller.engine.transfer import checksum_lists, credentials, proving
+from controller.engine.transfer.berths import Berth, Foothold, StorageOpener
+from controller.engine.transfer.flights import StandBack
+from controller.engine.transfer.intake import Download, Intake, Patience, StoredCopy
+from controller.engine.transfer.limits import PassLimits
+from controller.engine.transfer.outlet import Outlet
+from controller.engine.transfer.promise import Promise
+from controller.engine.transfer.proving import Sharing
+from controller.engine.transfer.ring import Ring, Sink, Slot
+from controller.engine.transfer.sinks import Expanding, Hashing, Writing
+from controller.engine.transfer.trail import Trail
 from controller.media import decompress
 from controller.media.digester import Hasher
 from controller.model.digest import Algorithm

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import errors
-from controller.engine import one_pass
-from controller.engine.limits import PAGE
-from controller.engine.trail import MIXED
+from controller.engine.transfer import one_pass
+from controller.engine.transfer.limits import PAGE
+from controller.engine.transfer.trail import MIXED
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Format, Timeouts
 from controller.model.origin import Skipped
@@ -28,8 +28,8 @@ from controller.reasons import Reason
 from tests.fakes.clock import FakeClock
 from tests.fakes.secrets import FakeSecrets, secret
 from tests.fakes.source import FakeSource, Held
-from tests.unit.engine import transfer_world as world
-from tests.unit.engine.transfer_world import KIB, Storages
+from tests.unit.engine.transfer import world
+from tests.unit.engine.transfer.world import KIB, Storages
 
 IMAGE = random.Random(3).randbytes(700 * KIB + 512)
 OTHER = random.Random(4).randbytes(len(IMAGE))

@@ -1,6 +1,6 @@
 """Two lanes of transfers: looks at sources never wait behind downloads, which may take hours."""
 
-from controller.engine.transfers import EmbeddedTransfers
+from controller.engine.transfer.pool import EmbeddedTransfers
 from controller.model.transfer import TransferRequest, TransferState
 from controller.plan.source import LOOK
 

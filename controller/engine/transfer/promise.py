@@ -1,9 +1,9 @@
 """What the bytes of one transfer must be, by the spec, a publisher's list or what is known; and whether they are."""
 
 from controller import errors
-from controller.engine.checksum_lists import ChecksumLists
-from controller.engine.intake import Intake
-from controller.engine.outlet import Outlet
+from controller.engine.transfer.checksum_lists import ChecksumLists
+from controller.engine.transfer.intake import Intake
+from controller.engine.transfer.outlet import Outlet
 from controller.media.digester import Hasher
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content

@@ -8,11 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from controller.engine.flights import Flight, Flights, flights_of
+from controller.engine.transfer.flights import Flight, Flights, flights_of
 from controller.model.digest import Digest
 from controller.model.transfer import TransferRequest
 from controller.model.url import SourceUrl
-from tests.unit.engine import transfer_world as world
+from tests.unit.engine.transfer import world
 
 URL = Flight("url", named=True)
 DIGEST = Flight("digest", named=False)

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from controller import errors
-from controller.engine.berths import Berth
 from controller.engine.holdings import Holdings, Stored
-from controller.engine.intake import Intake, Patience
-from controller.engine.limits import PassLimits
-from controller.engine.promise import Promise
+from controller.engine.transfer.berths import Berth
+from controller.engine.transfer.intake import Intake, Patience
+from controller.engine.transfer.limits import PassLimits
+from controller.engine.transfer.promise import Promise
 from controller.model.digest import Digest
 from controller.model.image import Content
 from controller.model.secret import Credentials

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from controller import errors
-from controller.engine import look
-from controller.engine.lanes import Lanes
-from controller.engine.transfers import EmbeddedTransfers
+from controller.engine.transfer import look
+from controller.engine.transfer.lanes import Lanes
+from controller.engine.transfer.pool import EmbeddedTransfers
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Timeouts
 from controller.model.origin import Sighting, Validator
@@ -23,7 +23,7 @@ from controller.reasons import Reason
 from tests.fakes.clock import FakeClock
 from tests.fakes.secrets import FakeSecrets, secret
 from tests.fakes.source import FakeBody, FakeSource, Held
-from tests.unit.engine import transfer_world as world
+from tests.unit.engine.transfer import world
 
 URL = world.request().url
 MIRROR = SourceUrl.parse("http://m1.example/golden.img")
