@@ -170,9 +170,10 @@ class Case:
         )
         if current is not None and not served:
             finding = replace(finding, unserved=self._lost())
-        if finding.stalled:
+        if finding.stalled or finding.reconciling is Reason.PROGRESSING_WITH_RETRY:
             trouble = dict.fromkeys((storage.uuid for storage in self.choice.targets), finding.reason) | (trouble or {})
-        refs = status.refs(image, self.choice.targets, current, trouble or {}, now=self.now)
+        moving = finding.downloading
+        refs = status.refs(image, self.choice.targets, current, trouble or {}, moving=moving, now=self.now)
         built = status.build(
             image,
             finding,

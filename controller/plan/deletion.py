@@ -86,7 +86,7 @@ def _wait(image: Image, observed: Observed, reason: Reason, message: str, now: d
         current=current,
         available=False,
         verified_at=image.status.verified_at,
-        refs=status.refs(image, observed.storages, current, {}, now=now),
+        refs=status.refs(image, observed.storages, current, {}, moving=False, now=now),
         uuid=source.image_uuid(image),
         now=now,
     )

@@ -125,11 +125,20 @@ def _conditions(
 
 
 def ref(
-    image: Image, storage: StorageView, revision: Revision | None, trouble: Reason | None, *, now: datetime
+    image: Image,
+    storage: StorageView,
+    revision: Revision | None,
+    trouble: Reason | None,
+    *,
+    moving: bool,
+    now: datetime,
 ) -> Ref | None:
-    """Return the ref of one storage as it was seen just now; None where nothing is there and nothing is on its way."""
+    """Return the ref of one storage as it was seen just now; None where nothing is there and nothing is on its way.
+
+    `moving`: a transfer runs that brings what is missing to where it may go.
+    """
     old = next((ref for ref in image.status.refs if ref.storage_uuid == storage.uuid), None)
-    path, status, reason = "", RefStatus.DOWNLOADING, trouble
+    path, status, reason = "", RefStatus.FAILED, trouble
     claim = storage.claim(revision.content.sha256) if revision else None
     if not storage.reachable:
         if old is None:
@@ -137,8 +146,12 @@ def ref(
         path, status, reason = old.install_path, RefStatus.UNKNOWN, Reason.STORAGE_UNAVAILABLE
     elif claim is not None and claim.intact:
         path, status, reason = claim.install_path, RefStatus.READY, None
-    elif trouble is not None:
-        status = RefStatus.FAILED
+    elif trouble is None and moving and storage.takes:
+        status = RefStatus.DOWNLOADING
+    elif trouble is None and _had(image, old, revision):
+        reason = Reason.STORAGE_DAMAGED
+    elif trouble is None:
+        return None
     built = Ref(
         storage_uuid=storage.uuid,
         storage_name=storage.name,
@@ -151,14 +164,27 @@ def ref(
     return old if old is not None and replace(built, last_op_date=old.last_op_date) == old else built
 
 
+def _had(image: Image, old: Ref | None, revision: Revision | None) -> bool:
+    """Whether a storage had a copy of this very revision that was never dropped: it is damaged or gone."""
+    current = image.status.current
+    same = current is not None and revision is not None and current.content == revision.content
+    return (
+        same
+        and not image.meta.deleting
+        and old is not None
+        and (old.install_path != "" or old.reason is Reason.STORAGE_DAMAGED)
+    )
+
+
 def refs(
     image: Image,
     storages: Iterable[StorageView],
     revision: Revision | None,
     trouble: dict[str, Reason],
     *,
+    moving: bool,
     now: datetime,
 ) -> tuple[Ref, ...]:
     """Return the refs of the given storages; `trouble` names what keeps a copy from them, by storage uuid."""
-    built = (ref(image, storage, revision, trouble.get(storage.uuid), now=now) for storage in storages)
+    built = (ref(image, storage, revision, trouble.get(storage.uuid), moving=moving, now=now) for storage in storages)
     return tuple(sorted((found for found in built if found is not None), key=lambda found: found.storage_name))
