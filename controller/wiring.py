@@ -42,6 +42,7 @@ from controller.gitops.secrets import SecretFiles
 from controller.gitops.state import State
 from controller.gitops.view import StateView
 from controller.model.git_secret import GitCredentials, credentials_for
+from controller.model.resource import Key
 from controller.plan.observed import Limits
 from controller.ports import Clock, Resources, Secrets, StorageFactory
 from controller.settings import OperatorSettings, ProxySettings, Settings, SourceSettings, StandaloneSettings
@@ -242,6 +243,21 @@ def beside(settings: Settings, mode: StandaloneSettings) -> Iterator[tuple[State
             yield state, built.engine
         finally:
             built.close()
+
+
+def note_copies(state_dir: Path, keys: Iterable[Key]) -> bool:
+    """Write down how the copies of images look now; return whether it did: an instance that runs does it by itself.
+
+    Raises:
+        NotFound, StateBroken.
+
+    """
+    try:
+        with standalone(Settings(), StandaloneSettings(state_dir)) as alone:
+            alone.engine.note(keys, probe=True)
+    except errors.StateLocked:
+        return False
+    return True
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """`goldmaster verify`: hash what is stored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
 from controller import logs, reading, wiring
 from controller.adapters.clock import SystemClock
 from controller.cli import complete, exits, options, screen
+from controller.engine.census import keeps
 from controller.engine.verify import Verdict, verify_image
 from controller.model import quantity
 from controller.model.resource import Image, Key, Kind
@@ -41,7 +42,7 @@ def verify(
         raise click.UsageError("name the images to verify, or say --all")
     with wiring.stores(place, screen.warn) as (view, storages):
         images = view.images() if everything else [_image(view, namespace or view.namespace, name) for name in names]
-        rows, codes, damaged, away = [], set(), [], False
+        rows, codes, damaged, away = [], set(), dict[Key, None](), False
         for image in images:
             name = image.meta.key.shown
             verdicts = list(verify_image(image, storages, SystemClock(), quarantine=quarantine))
@@ -53,25 +54,35 @@ def verify(
                 rows.append([name, verdict.storage, _told(verdict), quantity.format_bytes(verdict.size_bytes)])
                 codes |= {exits.STORAGE} if verdict.problem else set()
             if any(verdict.damaged for verdict in verdicts):
-                damaged.append(image.meta.key)
+                damaged |= dict.fromkeys(_sharing(image, view if place.state_dir is not None else None))
         if rows:
             screen.print_table(["IMAGE", "STORAGE", "RESULT", "READ"], rows)
         else:
             screen.warn("there are no images")
         if damaged:
-            _follow_up(view, damaged, quarantine=quarantine)
+            _follow_up(view, place, list(damaged), quarantine=quarantine)
     if away and place.state_dir is None:
         screen.warn("run this where the storage is mounted, or let the operator read it: spec.scrubInterval")
     return max(codes, default=exits.OK)
 
 
-def _follow_up(view: View, damaged: Sequence[Key], *, quarantine: bool) -> None:
+def _sharing(image: Image, view: View | None) -> Iterator[Key]:
+    """Yield whom the loss of the bytes that an image serves concerns: of the others the operator hears by itself."""
+    yield image.meta.key
+    if view is not None and image.status.current is not None:
+        sha256 = image.status.current.content.sha256
+        yield from (other.meta.key for other in view.images() if keeps(other, sha256))
+
+
+def _follow_up(view: View, place: reading.Place, damaged: Sequence[Key], *, quarantine: bool) -> None:
     """Ask for what went out of service to be fetched again, and say who does it; or say how to have that done."""
     if not quarantine:
         screen.warn(
             "damaged copies were left as they are: with --quarantine they go out of service and are fetched again"
         )
         return
+    if place.state_dir is not None:
+        wiring.note_copies(place.state_dir, damaged)
     screen.warn("what is damaged is fetched again:")
     for line in view.ask(damaged, Verb.RECONCILE):
         screen.warn(line)

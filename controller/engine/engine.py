@@ -7,7 +7,7 @@ import structlog
 
 from controller import errors
 from controller.engine import trash
-from controller.engine.census import images
+from controller.engine.census import images, keeps
 from controller.engine.figures import Figures
 from controller.engine.holdings import Holdings
 from controller.engine.queue import KeyedQueue
@@ -79,6 +79,8 @@ class Engine:
         self._limits = limits
         self._uids: dict[str, Key] = {}
         self._seen: dict[Key, str] = {}
+        self._hurt: set[Key] = set()
+        """Images that lost a copy to a scrub and were not looked at since."""
         self._next_sweep: dict[Key, float] = {}
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -108,11 +110,27 @@ class Engine:
             self.queue.add(key)
 
     def stop(self) -> None:
-        """End scrubs, and the workers after their pass; transfers are stopped by whoever built them."""
+        """End scrubs, and the workers after their pass; transfers are stopped by whoever built them.
+
+        Who lost a copy to a scrub and was not looked at since is written down: nobody may do it for a long time.
+        """
         self.scrubs.stop()
         self.queue.close()
         for thread in self._threads:
             thread.join()
+        with self._lock:
+            hurt, self._hurt = self._hurt, set()
+        self.note(hurt)
+
+    def note(self, keys: Iterable[Key], *, probe: bool = False) -> None:
+        """Write down how the copies of images look now, start nothing. While no worker runs."""
+        try:
+            for key in self._resources.keys(Kind.BACKUP_STORAGE) if probe else ():
+                self.storages.reconcile(key)
+            for key in sorted(keys):
+                self.images.note(key)
+        except errors.TransientError as exc:
+            log.warning("image.copies_not_noted", message=str(exc))
 
     def _work(self) -> None:
         while (key := self.queue.get()) is not None:
@@ -135,6 +153,8 @@ class Engine:
                 return
             image = self._resources.image(key)
             self._know(key, None if image is None else image.meta.uid)
+            with self._lock:
+                self._hurt.discard(key)
             outcome = self.images.reconcile(key)
             if outcome.gone:
                 self._know(key, None)
@@ -229,10 +249,10 @@ class Engine:
     def _damage_found(self, storage: OpenStorage, sha256: Digest) -> None:
         """Look again at the images that serve or keep a content which went to quarantine."""
         try:
-            for image in images(self._resources):
-                revisions = (image.status.current, *image.status.history)
-                if any(revision and revision.content.sha256 == sha256 for revision in revisions):
-                    self.queue.add(image.meta.key)
+            hurt = [image.meta.key for image in images(self._resources) if keeps(image, sha256)]
+            with self._lock:
+                self._hurt.update(hurt)
+            self.enqueue(hurt)
         except errors.GoldmasterError as exc:
             log.warning("scrub.images_not_asked", storage=storage.name, message=str(exc))
 

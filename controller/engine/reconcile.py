@@ -22,6 +22,7 @@ from controller.plan import source
 from controller.plan.effects import Discard, LetGo, Link, Plan, Restore, StartTransfer, Unlink
 from controller.plan.image import plan_image
 from controller.plan.observed import Limits, Observed, StorageView
+from controller.plan.status import seen_again
 from controller.plan.storages import choose
 from controller.ports import Clock, Resources, Secrets, Transfers
 from controller.reasons import Reason
@@ -151,6 +152,20 @@ class ImageReconciler:
             return Outcome(trouble_soon(exc), unanswered)
         log.error("image.does_not_settle", image=str(key), steps=MAX_STEPS)
         return Outcome(TROUBLE_SOON, unanswered)
+
+    def note(self, key: Key) -> None:
+        """Write down how an image's copies look now, and start nothing: for who takes bytes away and goes.
+
+        Raises Conflict, ClusterUnavailable.
+        """
+        image = self._resources.image(key)
+        if image is None:
+            return
+        observed = observe(image, self._storages, self._transfers, self._clock, self._limits, self._holdings)
+        status = seen_again(image, observed.storages, now=self._clock.now())
+        if status != image.status:
+            self._resources.write_image_status(image, status)
+            log.info("image.copies_noted", image=str(key), phase=status.phase.value)
 
     def _count(self, image: Image, observed: Observed, plan: Plan) -> None:
         """Count what was not fetched, as another image of the namespace has it."""

@@ -61,14 +61,20 @@ def _verify_copy(
     storage: OpenStorage, content: Content, path: str, progress: Callable[[int], None], *, quarantine: bool
 ) -> Verdict:
     adapter = storage.adapter
+    got: Digest | None = None
+    size = 0
     try:
         reader = adapter.open(content.sha256, fresh=True)
+    except errors.StorageDamaged as exc:  # there is nothing to take out of service
+        return Verdict(storage.name, path, content.sha256, None, 0, str(exc), damaged=True)
+    try:
         got, size = hash_reader(reader, progress)
     except errors.StorageDamaged as exc:
-        return Verdict(storage.name, path, content.sha256, None, 0, str(exc), damaged=True)
-    if got == content.sha256 and size == content.size_bytes:
-        return Verdict(storage.name, path, content.sha256, got, size)
-    problem = f"expected {content.sha256} ({content.size_bytes} bytes), got {got} ({size} bytes)"
+        problem = str(exc)
+    else:
+        if got == content.sha256 and size == content.size_bytes:
+            return Verdict(storage.name, path, content.sha256, got, size)
+        problem = f"expected {content.sha256} ({content.size_bytes} bytes), got {got} ({size} bytes)"
     if quarantine:
         gone = adapter.quarantine(content.sha256, problem, reader.version)
         problem += "; quarantined" if gone else "; not quarantined, as other bytes are there by now"

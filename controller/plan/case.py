@@ -244,20 +244,21 @@ class Case:
         return self.ending(finding, current=current, after=release, requeue=wait, trouble=trouble)
 
     def retry_later(self) -> Plan:
-        """The next try is not due yet: what the status says still holds."""
+        """The next try is not due yet: what the status says of it still holds."""
         due = self.retry_at or self.now
-        return Plan(self._same_status, "waits for the next try", requeue=due - self.now)
+        return Plan(self._same_but_copies, "waits for the next try", requeue=due - self.now)
 
     def still_stalled(self) -> Plan:
         """Nothing changed since the status said that trying again is pointless."""
         text = "stalled until the spec changes or a reconcile is asked for"
         ready = conditions.find(self.image.status.conditions, ConditionType.READY)
-        return Plan(self._same_status, text, requeue=self._until_secrets(ready.reason if ready else None))
+        return Plan(self._same_but_copies, text, requeue=self._until_secrets(ready.reason if ready else None))
 
     @property
-    def _same_status(self) -> ImageStatus:
-        """What the status says still holds; the commit may be another one with the same spec."""
-        return replace(self.image.status, observed_revision=self.image.meta.revision)
+    def _same_but_copies(self) -> ImageStatus:
+        """What was tried still holds, but copies are where they are; the commit may be another with the same spec."""
+        seen = status.seen_again(self.image, self.observed.storages, now=self.now)
+        return replace(seen, observed_revision=self.image.meta.revision)
 
     def brought(self, sha256: Digest) -> frozenset[str]:
         """Name the ended transfers that brought a content, or proved the right to it: until it is claimed, they alone

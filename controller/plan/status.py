@@ -188,3 +188,64 @@ def refs(
     """Return the refs of the given storages; `trouble` names what keeps a copy from them, by storage uuid."""
     built = (ref(image, storage, revision, trouble.get(storage.uuid), moving=moving, now=now) for storage in storages)
     return tuple(sorted((found for found in built if found is not None), key=lambda found: found.storage_name))
+
+
+def seen_again(image: Image, storages: Iterable[StorageView], *, now: datetime) -> ImageStatus:
+    """Return the status with what it says of copies as they were seen just now, by somebody who starts nothing.
+
+    What was wanted and tried, and why that failed, stays. Where it says Ready and a copy is not there, it does not any
+    more.
+    """
+    old, current = image.status, image.status.current
+    if current is None or image.meta.deleting or conditions.find(old.conditions, ConditionType.READY) is None:
+        return old
+    views = {storage.uuid: storage for storage in storages}
+    seen = (_seen(image, views.get(one.storage_uuid), one, current, now) for one in old.refs)
+    told = tuple(one for one in seen if one is not None)
+    lacking = [one for one in told if one.status is not RefStatus.READY]
+    served = any(view.serves(current.content.sha256) for view in views.values())
+    before = _before(old)
+    if before.ready and lacking:
+        lost = [one for one in lacking if one.reason is Reason.STORAGE_DAMAGED]
+        reason = Reason.STORAGE_DAMAGED if lost else Reason.STORAGE_UNAVAILABLE
+        names = ", ".join(one.storage_name for one in lost or lacking)
+        text = f"the copy on {names} {'is damaged or gone' if lost else 'could not be looked at'}"
+        before = Finding(reason, text, reconciling=Reason.PROGRESSING)
+    unknown = any(one.status is RefStatus.UNKNOWN for one in told)
+    finding = replace(before, unserved=Reason.STORAGE_UNAVAILABLE if unknown else Reason.STORAGE_DAMAGED)
+    at = verified.verified_at(old, current, views.values())
+    fresh = _conditions(image, finding, current=current, available=served, verified_at=at, now=now)
+    kept = [one for one in old.conditions if one.type is ConditionType.UPSTREAM_CHANGED]
+    found = replace(
+        old,
+        phase=_phase(finding, available=served),
+        refs=told,
+        verified_at=at,
+        conditions=conditions.merge(
+            old.conditions, (*(replace(one, observed_generation=old.observed_generation) for one in fresh), *kept)
+        ),
+    )
+    return found if found == old else replace(found, last_op_date=now)
+
+
+def _seen(image: Image, storage: StorageView | None, old: Ref, current: Revision, now: datetime) -> Ref | None:
+    """Return what became of a ref; of a storage that does not exist any more nobody can say anything."""
+    if storage is None:
+        gone = replace(old, status=RefStatus.UNKNOWN, reason=Reason.STORAGE_UNAVAILABLE)
+        return old if gone == old else replace(gone, last_op_date=now)
+    known = old.reason if old.status is RefStatus.FAILED else None
+    return ref(image, storage, current, known, moving=old.status is RefStatus.DOWNLOADING, now=now)
+
+
+def _before(old: ImageStatus) -> Finding:
+    """Return what the conditions of a status say was found."""
+    by_type = {condition.type: condition for condition in old.conditions}
+    ready, reconciling = by_type[ConditionType.READY], by_type.get(ConditionType.RECONCILING)
+    return Finding(
+        ready.reason,
+        ready.message,
+        ready=ready.status,
+        stalled=conditions.is_true(old.conditions, ConditionType.STALLED),
+        reconciling=reconciling.reason if reconciling is not None else None,
+        downloading=old.phase is Phase.DOWNLOADING,
+    )

@@ -3,6 +3,8 @@
 from controller.engine.doctor import diagnose
 from controller.engine.verify import verify_image
 from controller.model.conditions import ConditionType
+from controller.model.image import RefStatus
+from controller.reasons import Reason
 from tests.fakes.transfers import content_of
 from tests.unit.engine.engine_bench import DATA, IMAGE, STORE, Bench
 
@@ -51,6 +53,50 @@ def test_verify_tells_unreachable_from_damaged(bench: Bench) -> None:
     bench.store().faults.damaged_reads = True
     (verdict,) = verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=True)
     assert verdict.damaged
+
+
+def test_verify_takes_what_the_disk_cannot_read_out_of_service(bench: Bench) -> None:
+    """Its name and size are right, so that each look would call it Ready."""
+    bench.converge()
+    bench.store().faults.damaged_reads = True
+    (left,) = verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=False)
+    assert (left.damaged, left.got, len(bench.store().objects)) == (True, None, 1)
+    (bad,) = verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=True)
+    assert bad.problem == "unreadable; quarantined"
+    assert not bench.store().objects
+    (gone,) = verify_image(bench.image(), bench.engine.storages, bench.clock, quarantine=True)
+    assert (gone.damaged, "is not there" in gone.problem) == (True, True)
+
+
+def test_who_lost_a_copy_to_a_scrub_and_was_not_looked_at_is_written_down_at_the_end(bench: Bench) -> None:
+    bench.converge()
+    (storage,) = bench.engine.storages.all()
+    sha256 = content_of(DATA).sha256
+    storage.adapter.quarantine(sha256, "a test says so")
+    bench.engine._damage_found(storage, sha256)
+    assert bench.says(ConditionType.READY)
+    bench.engine.stop()
+    assert not bench.says(ConditionType.READY)
+    assert not bench.says(ConditionType.AVAILABLE)
+    assert [(ref.status, ref.reason) for ref in bench.image().status.refs] == [
+        (RefStatus.FAILED, Reason.STORAGE_DAMAGED)
+    ]
+    assert len(bench.transfers.started) == 1, "nothing is begun by who goes"
+
+
+def test_who_was_looked_at_since_is_not_written_again(bench: Bench) -> None:
+    bench.converge()
+    (storage,) = bench.engine.storages.all()
+    sha256 = content_of(DATA).sha256
+    storage.adapter.quarantine(sha256, "a test says so")
+    bench.engine._damage_found(storage, sha256)
+    bench.work()
+    bench.transfers.finish()
+    bench.work()
+    assert bench.says(ConditionType.READY)
+    writes = bench.resources.writes
+    bench.engine.stop()
+    assert bench.resources.writes == writes
 
 
 def test_doctor_finds_nothing_where_nothing_is_wrong(bench: Bench) -> None:
