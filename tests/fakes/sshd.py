@@ -26,7 +26,7 @@ KbdInteractiveAuthentication no
 AcceptEnv GIT_PROTOCOL
 LogLevel ERROR
 """
-_START_S = 10.0
+_START_S = 60.0
 _TRIES = 5
 
 

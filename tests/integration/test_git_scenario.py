@@ -1,0 +1,146 @@
+"""The story of a followed repository by the command line, over every transport: real git, http-backend and sshd."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import images, sshd
+from tests.integration.git_world import PASSWORD, World, a_world
+from tests.integration.shell import Shell
+
+pytestmark = pytest.mark.needs_git
+
+
+class Story:
+    """A repository behind a transport, a directory of Secrets, and `apply --git`."""
+
+    def __init__(self, world: World, shell: Shell) -> None:
+        self.world, self.shell = world, shell
+        self.written = world.written
+        self.secrets = shell.root / "secrets"
+        self.secrets.mkdir(mode=0o700)
+        self.sources = {name: images.raw(seed=seed) for seed, name in enumerate("ab")}
+        for name, data in self.sources.items():
+            (shell.sources / name).write_bytes(data)
+
+    def tell(self, name: str, source: str, **spec: object) -> None:
+        """Write the manifest of an image."""
+        document = {
+            "apiVersion": "goldmaster.dev/v1alpha1",
+            "kind": "Image",
+            "metadata": {"name": name},
+            "spec": {"url": str(self.shell.sources / source), "format": "raw", **spec},
+        }
+        self.written.write(f"images/{name}.json", json.dumps(document))
+
+    def entrust(self) -> None:
+        """Write the Secret that the server asks for, if it asks for any."""
+        data = {key: base64.b64encode(value).decode() for key, value in self.world.secret.items()}
+        file = self.secrets / "git.json"
+        file.touch(mode=0o600)
+        metadata = {"name": "git"}
+        document = {"apiVersion": "v1", "kind": "Secret", "type": "goldmaster.dev/source", "metadata": metadata}
+        file.write_text(json.dumps({**document, "data": data}))
+
+    def apply(self) -> int:
+        secret = ("--secrets", str(self.secrets), "--git-secret", "git") if self.world.secret else ()
+        place = ("--git", self.world.url, "--path", "images", "--allow-network", "127.0.0.0/8", *secret)
+        return self.shell("apply", *place, "--allow-path", str(self.shell.root))
+
+    def serves(self) -> str | None:
+        """Return the name of the source whose bytes the Ready image serves."""
+        ready = self.shell.condition("a", "Ready")
+        status = self.shell.status("a")
+        assert ready is not None
+        (path,) = [
+            self.shell.state / "storage" / "images" / ref["installPath"].removeprefix("zstore://")
+            for ref in status["backupStorageRefs"]
+        ]
+        found = {data: name for name, data in self.sources.items()}
+        return found[path.read_bytes()] if ready["status"] == "True" else None
+
+    def revision(self) -> str:
+        found: str = self.shell.status("a")["observedRevision"]
+        return found
+
+
+SSH = pytest.param("ssh", marks=pytest.mark.needs_sshd)
+
+
+@pytest.fixture
+def story(shell: Shell, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Story]:
+    with ExitStack() as held:
+        story = Story(a_world(tmp_path, request.param, held), shell)
+        story.entrust()
+        yield story
+
+
+@pytest.mark.parametrize("story", ["file", "http", "https", SSH], indirect=True)
+def test_a_push_a_revert_and_a_slip(story: Story) -> None:
+    """A push becomes an image, a revert a rollback without a byte, and a wrong commit leaves the last good in force."""
+    story.tell("a", "a")
+    first = story.written.commit()
+    assert story.apply() == 0
+    assert (story.serves(), story.revision()) == ("a", f"main@sha1:{first}")
+
+    story.tell("a", "b")
+    second = story.written.commit()
+    assert story.apply() == 0
+    assert (story.serves(), story.revision()) == ("b", f"main@sha1:{second}")
+
+    (story.shell.sources / "a").unlink()
+    story.written.git("revert", "--no-edit", "HEAD")
+    reverted = story.written.head
+    assert story.apply() == 0
+    assert (story.serves(), story.revision()) == ("a", f"main@sha1:{reverted}")
+
+    story.tell("a", "b")
+    story.tell("wrong", "b", format="rew")
+    wrong = story.written.commit()
+    assert story.apply() == 3
+    assert f"{story.world.url}//images/wrong.json:1: spec.format: must be one of" in story.shell.err
+    assert f"commit main@sha1:{wrong} is wrong: images/wrong.json:1: spec.format" in story.shell.err
+    assert f"; main@sha1:{reverted} stays in force" in story.shell.err
+    assert (story.serves(), story.revision()) == ("a", f"main@sha1:{reverted}")
+    assert f"commit main@sha1:{wrong} is wrong" in story.shell.err, "get says it too"
+
+    story.tell("wrong", "b")
+    mended = story.written.commit()
+    assert story.apply() == 0
+    assert (story.serves(), story.revision()) == ("b", f"main@sha1:{mended}")
+    assert story.shell.err == ""
+
+
+@pytest.mark.parametrize("story", ["https", SSH], indirect=True)
+def test_a_secret_that_is_changed_is_taken_up_and_never_shown(story: Story, tmp_path: Path) -> None:
+    """Who is not let in any more is told, the last good commit stays in force, and no file has what the Secret says."""
+    story.tell("a", "a")
+    first = story.written.commit()
+    assert story.apply() == 0
+    right, told = dict(story.world.secret), [PASSWORD.encode()]
+    if "identity" in right:
+        sshd.make_key(tmp_path / "other")
+        story.world.secret["identity"] = (tmp_path / "other").read_bytes()
+        told = [value.splitlines()[2] for value in (right["identity"], story.world.secret["identity"])]
+    else:
+        story.world.secret["password"] = b"another22222"
+        told.append(b"another22222")
+    story.entrust()
+    story.tell("a", "b")
+    story.written.commit()
+    assert story.apply() == 4
+    shown = story.shell.out + story.shell.err
+    assert f"; main@sha1:{first} stays in force" in shown
+    assert (story.serves(), story.revision()) == ("a", f"main@sha1:{first}")
+
+    story.world.secret = right
+    story.entrust()
+    assert story.apply() == 0
+    assert story.serves() == "b"
+    shown += story.shell.out + story.shell.err
+    kept = b"".join(path.read_bytes() for path in story.shell.state.rglob("*") if path.is_file())
+    assert not any(value in kept or value.decode() in shown for value in told)
