@@ -110,6 +110,9 @@ class GitSettings:
     """Namespace and name of the Secret with the server's credentials. Default: none are sent."""
     allowed_signers: Path | None = None
     """The file of ssh-keygen(1) that says whose signature a commit must have. Default: none is asked for."""
+    accepted: str | None = None
+    """The one commit that is taken, once, although it does not descend from the last one whose signature was good.
+    Default: none is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import click
 
 from controller import errors
 from controller.cli import options
-from controller.model.git_url import GitUrl, check_below, check_branch
+from controller.model.git_url import GitUrl, check_below, check_branch, check_commit
 from controller.model.manifest import DEFAULT_NAMESPACE
 from controller.settings import GitSettings
 
@@ -86,7 +86,16 @@ _FLAGS = (
         "allowed_signers",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Take only commits with a good ssh signature of somebody in this file of allowed signers (ssh-keygen(1)).",
+        help="Take only commits with a good ssh signature of somebody in this file of allowed signers (ssh-keygen(1)), "
+        "and only such that descend from the last one taken so.",
+    ),
+    options.option(
+        "--accept-commit",
+        "accepted",
+        type=Checked("commit", check_commit),
+        metavar="COMMIT",
+        help="With --verify-commits: take this commit, once, although it does not descend from the last one: the "
+        "branch was rewritten, and that was meant.",
     ),
 )
 
@@ -104,8 +113,11 @@ def repository(command: Callable[..., Any]) -> Callable[..., Any]:
         interval: timedelta | None,
         git_secret: str | None,
         allowed_signers: Path | None,
+        accepted: str | None,
         **rest: options.Value,
     ) -> options.Value:
+        if accepted is not None and allowed_signers is None:
+            raise errors.Usage("--accept-commit needs --verify-commits")
         if git_url is None:
             if any(value is not None for value in (branch, below, interval, git_secret, allowed_signers)):
                 raise errors.Usage("--branch, --path, --interval, --git-secret and --verify-commits need --git URL")
@@ -121,6 +133,7 @@ def repository(command: Callable[..., Any]) -> Callable[..., Any]:
             interval or GitSettings(git_url).interval,
             None if git_secret is None else _secret(git_secret, rest.get("secrets_dir")),
             allowed_signers,
+            accepted,
         )
         return command(paths=paths, git=settings, **rest)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from controller import errors
+from controller.gitops.descent import Descent
 from controller.gitops.desired import Guards
 from controller.gitops.followed import Followed
 from controller.gitops.git_ports import Repository
@@ -49,6 +50,7 @@ class Following:
         self._loader = RepositoryLoader(repository, admission, settings.url.text, settings.below)
         self._settings = settings
         self._state = state
+        self._descent = Descent(repository, settings, state)
         self._lock = threading.Lock()
         self._sighting: Sighting | None = None
         self._good: tuple[Tip, Tree] | None = None
@@ -111,6 +113,8 @@ class Following:
             seen = self._sighting
         if seen is not None and seen.tip == tip:
             return seen
+        if self._settings.allowed_signers is not None:
+            self._descent.check(tip, stop)
         return Sighting(tip, self._loader.load(tip, stop))
 
     def _run(self, changed: Callable[[], None]) -> None:

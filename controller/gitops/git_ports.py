@@ -22,6 +22,14 @@ class Repository(Protocol):
         """
         ...
 
+    def descends(self, tip: Tip, ancestor: str, stop: StopToken) -> bool:
+        """Return whether a commit is in the history of the one that `newest` returned last, or is that one.
+
+        Asks the server for as much of the history as it takes, within bounds: False may also mean that it lies
+        further back. Raises what `newest` raises.
+        """
+        ...
+
     def files(self, tip: Tip, below: str, stop: StopToken) -> Sequence[RepositoryFile]:
         """Return what the commit, which `newest` returned last, has at or below a path; empty is all of it.
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from controller import errors
 from controller.gitops import desired, rows, tree
-from controller.gitops.followed import Followed
+from controller.gitops.followed import Followed, Verified
 from controller.gitops.namespaces import Namespaces
 from controller.gitops.state_file import StateFile
 from controller.model import conditions, manifest, rules
@@ -237,6 +237,17 @@ class State:
             else:
                 connection.execute(_REMEMBER, (_FOLLOWED, followed.text))
 
+    def verified(self, url: str, branch: str | None) -> Verified | None:
+        """Return the last commit of a branch whose signature was good; None where none was judged yet."""
+        with self._file.reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE name = ?", (_verified(url, branch),)).fetchone()
+        return None if row is None else Verified.read(row["value"])
+
+    def write_verified(self, url: str, branch: str | None, verified: Verified) -> None:
+        """Keep it, whatever is followed in between: nothing else could find it again."""
+        with self._file.writing(durable=True) as connection:
+            connection.execute(_REMEMBER, (_verified(url, branch), verified.text))
+
     def _upsert(self, connection: Connection, upsert: desired.Upsert, now: str) -> None:
         wanted = upsert.wanted
         token = wanted.annotations.get(REQUESTED_AT)
@@ -328,6 +339,10 @@ class State:
             if connection.execute(_STATUS, values).rowcount != 1:
                 raise errors.Conflict(f"{meta.key} was changed meanwhile")
         return replace(meta, version=str(int(meta.version) + 1))
+
+
+def _verified(url: str, branch: str | None) -> str:
+    return f"verified {url} {branch or ''}"
 
 
 def _ask(connection: Connection, key: Key, verb: Verb, at: datetime) -> Request:

@@ -1,9 +1,12 @@
 """What Git calls things: revisions as a status shows them, ids of file contents, commits and what is in them."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z", re.ASCII)
+"""The whole id of a commit."""
 DIRTY = "-dirty"
 """Ends the revision of a manifest whose bytes are not those of the commit that is checked out."""
 LINK = "link:"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from controller import errors
+from controller.model.git import COMMIT
 from controller.model.url import MAX_LENGTH, SourceUrl, host_and_port, refuse_odd_characters
 
 SCHEMES = ("https", "http", "ssh", "file")
@@ -108,6 +109,13 @@ def check_branch(name: str) -> str:
     if bad:
         raise errors.InvalidSpec(f"{name[:80]!r} is not the name of a branch")
     return name
+
+
+def check_commit(text: str) -> str:
+    """Return the whole id of a commit. Raises InvalidSpec for a shortened one, which can be made to fit."""
+    if not COMMIT.match(text):
+        raise errors.InvalidSpec("a commit is named by all of its 40 or 64 digits, 0 to 9 and a to f")
+    return text
 
 
 def check_below(path: str) -> str:

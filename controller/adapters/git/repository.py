@@ -5,7 +5,6 @@ filter, hook or submodule has anything to act on. The copy is a cache: where any
 """
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from controller import errors, logs
 from controller.adapters.git import process
 from controller.adapters.git.process import Failed, Run
 from controller.adapters.git.remote import Remote, Way
-from controller.model.git import RepositoryFile, Tip
+from controller.model.git import COMMIT, RepositoryFile, Tip
 from controller.model.git_secret import GitCredentials
 from controller.model.git_url import check_branch
 from controller.ports import Clock, StopToken
@@ -34,10 +33,11 @@ MAX_PACK_BYTES = 2**30
 """What one fetch may bring: the tip of a repository that has manifests in it, not one that has images."""
 MAX_REFS_BYTES = 2**20
 MAX_LISTING_BYTES = 2**26
+DEPTHS = (16, 256, 4096)
+"""How far back a commit is looked for, in turn: a push is found at once, and no server can make it endless."""
 MAX_PACKS = 20
 """So many fetches are kept side by side before they are made one, and what is not needed any more is dropped."""
 _BATCH_BYTES = 2**24
-_COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z", re.ASCII)
 _TIP = "refs/goldmaster/tip"
 _ZERO_CONFIG = (
     ("core.hooksPath", "/dev/null"),
@@ -101,6 +101,22 @@ class GitRepository:
         self._have = tip
         return tip
 
+    def descends(self, tip: Tip, ancestor: str, stop: StopToken) -> bool:
+        """Return whether a commit is in the history of the tip. See `gitops.git_ports.Repository`."""
+        credentials = self._credentials()
+        try:
+            for depth in DEPTHS:
+                if self._is_among(tip, ancestor, stop):
+                    return True
+                if not (self._copy / "shallow").exists():
+                    return False  # this is all of its history
+                with self._remote.way(credentials, stop) as way:
+                    self._fetch_into(tip, way, stop, depth)
+            return self._is_among(tip, ancestor, stop)
+        except Failed as exc:
+            self._forget()
+            raise errors.SourceUnreachable(_told(exc, credentials)) from None
+
     def files(self, tip: Tip, below: str, stop: StopToken) -> list[RepositoryFile]:
         """Return every file of a commit below a path. See `gitops.git_ports.Repository`."""
         listed = self._read(
@@ -135,7 +151,7 @@ class GitRepository:
             value, _, name = line.partition("\t")
             said.setdefault(name, []).append(value)
         heads = [value.removeprefix("ref: refs/heads/") for value in said.get(wanted, ()) if value.startswith("ref: ")]
-        commits = [value for value in said.get(wanted, ()) if _COMMIT.match(value)]
+        commits = [value for value in said.get(wanted, ()) if COMMIT.match(value)]
         branch = self._branch or next(iter(heads), None)
         if branch is None or not commits:
             what = f"has no branch {self._branch}" if self._branch else "is empty, or its HEAD is on no branch"
@@ -155,14 +171,27 @@ class GitRepository:
             self._make(tip, stop)
             return self._fetch_into(tip, way, stop)
 
-    def _fetch_into(self, tip: Tip, way: Way, stop: StopToken) -> Tip:
-        what = ("--depth=1", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance")
+    def _fetch_into(self, tip: Tip, way: Way, stop: StopToken, depth: int = 1) -> Tip:
+        what = (
+            f"--depth={depth}",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+        )
         refspec = f"+refs/heads/{tip.branch}:{_TIP}"
         arguments = ("fetch", "--quiet", *what, "--", self._remote.url.text, refspec)
         self._run(Run(arguments, timeout_s=FETCH_TIMEOUT_S, max_file_bytes=self._max_pack_bytes), way, stop, self._copy)
         commit = self._run(Run(("rev-parse", "--verify", f"{_TIP}^{{commit}}")), None, stop, self._copy)
         self._tidy(stop)
         return Tip(tip.branch, commit.decode().strip())
+
+    def _is_among(self, tip: Tip, ancestor: str, stop: StopToken) -> bool:
+        """Whether the history that is here has a commit: each one names its parents by the hash of what they are."""
+        listed = self._run(
+            Run(("rev-list", tip.commit, "--"), max_output_bytes=MAX_LISTING_BYTES), None, stop, self._copy
+        )
+        return ancestor in listed.decode().split()
 
     def _verify(self, tip: Tip, signers: Path, stop: StopToken) -> None:
         """Raise SignatureInvalid unless the commit has a good signature of somebody in the file."""

@@ -21,6 +21,8 @@ from tests.unit.cli.conftest import Call
         (["--git", "https://host/repo", "--interval", "0s"], "--interval is at least 1s"),
         (["--git", "https://host/repo", "--git-secret", "x"], "--git-secret needs --secrets DIR"),
         (["--git", "https://host/repo", "--verify-commits", "/proc/none"], "does not exist"),
+        (["--git", "https://host/repo", "--accept-commit", "0" * 39], "by all of its 40 or 64 digits"),
+        (["--git", "https://host/repo", "--accept-commit", "0" * 40], "--accept-commit needs --verify-commits"),
         (["manifests", "--branch", "main"], "need --git URL"),
         (["manifests", "--path", "x"], "need --git URL"),
     ],

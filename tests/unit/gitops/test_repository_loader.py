@@ -32,6 +32,9 @@ class Commit:
     def newest(self, stop: StopToken) -> Tip:
         return Tip("main", "a" * 40)
 
+    def descends(self, tip: Tip, ancestor: str, stop: StopToken) -> bool:
+        return tip.commit == ancestor
+
     def files(self, tip: Tip, below: str, stop: StopToken) -> Sequence[RepositoryFile]:
         return [
             RepositoryFile(path, hashlib.sha1(data).hexdigest(), len(data), is_file=True)
