@@ -22,6 +22,7 @@ CONTROLLERS = (
     "garbage-collector-controller",  # follows owner references
     "serviceaccount-controller",  # gives each namespace its default account
     "serviceaccount-token-controller",  # fills token Secrets
+    "clusterrole-aggregation-controller",  # adds labelled ClusterRoles up to view, edit and admin
 )
 
 
@@ -132,6 +133,10 @@ class Cluster:
         answer = self.admin.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", request)
         assert answer.ok, answer.message
         return str(answer.body["status"]["token"])
+
+    def pair_for(self, user: str) -> credentials.Pair:
+        """Return a client certificate of a person of this name, who is in no group."""
+        return self._authority.client(user)
 
     def client_for(self, token: str) -> client.Client:
         """Return an HTTPS client that shows this token and nothing else. The caller closes it."""

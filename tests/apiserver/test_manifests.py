@@ -65,13 +65,6 @@ def test_the_account_may_do_no_more_than_is_listed(operated: cluster.Cluster) ->
     assert not may("update", "leases.coordination.k8s.io/other", "-n", operating.NAMESPACE)
 
 
-def test_editors_of_a_namespace_may_edit_its_images(built: Documents) -> None:
-    roles = {document["metadata"]["name"]: document for document in built if document["kind"] == "ClusterRole"}
-    assert "rbac.authorization.k8s.io/aggregate-to-view" in roles["goldmaster-view"]["metadata"]["labels"]
-    (rule,) = roles["goldmaster-edit"]["rules"]
-    assert rule["resources"] == ["images"]
-
-
 def test_secrets_are_read_where_a_namespace_says_so_or_everywhere(operated: cluster.Cluster) -> None:
     """One overlay for each; neither lists, watches or changes them."""
     namespaced, everywhere = (str(MANIFESTS / "overlays" / f"secrets-{way}") for way in ("namespaced", "cluster-wide"))
