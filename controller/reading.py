@@ -51,6 +51,10 @@ class View(Protocol):
         """Return how many there are in all namespaces; 0 where it is not known."""
         ...
 
+    def derived_uuid(self, key: Key) -> str | None:
+        """Return the uuid that an object without one of its own has by its name; None where the name says nothing."""
+        ...
+
     def ask(self, keys: Sequence[Key], verb: Verb) -> list[str]:
         """Ask for each, or for none where one does not exist; return what was done, a line each.
 

@@ -62,8 +62,9 @@ def plan(
     Sources are not asked.
 
     With --kube: what applying PATH... to the cluster would change, and what its operator would do first, by the objects
-    and statuses that are there. Reads only, and asks no storage: what lies in the trash is not known. The operator's
-    own flags decide where it may fetch from and what is deleted; those here count for a state directory.
+    and statuses that are there. Reads only, and asks no storage and no process: what lies in the trash, and what a
+    transfer that runs has fetched, is not known. The operator's own flags decide where it may fetch from and what is
+    deleted; those here count for a state directory.
     """
     logs.configure(quiet=True)
     settings = running.settings(networks, allowed_paths, max_size=max_size)
@@ -94,6 +95,8 @@ def _in_cluster(
     problems += [f"{entry.key.shown}: {problem}" for entry in found for problem in entry.problems]
     for problem in problems:
         screen.warn(problem)
+    if any(entry.plan is not None and entry.plan.effects for entry in found):
+        screen.warn("not looked at: the trash, whose bytes would serve without a fetch, and transfers that run")
     _tell(steps, output)
     return exits.INVALID if problems else exits.OK
 

@@ -2,31 +2,29 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
 
-from controller import errors, logs, wiring
-from controller.adapters.clock import SystemClock
+from controller import errors, logs, reading, wiring
 from controller.cli import exits, options, screen, yaml_writer
 from controller.engine import trash as bin_
-from controller.engine.engine import Engine
+from controller.engine.storages import Storages
 from controller.engine.trash import Discarded
-from controller.gitops.state import State
 from controller.model import image as model
 from controller.model import quantity
 from controller.model.fields import format_time
 from controller.model.resource import Key, Kind
 from controller.model.stored import Verb
-from controller.plan import rollback, source
-from controller.settings import Settings, StandaloneSettings
+from controller.plan import rollback
+from controller.reading import Place, View
 
 _HEADERS = ["IMAGE", "UUID", "STORAGE", "SIZE", "DELETED", "EXPUNGED IN"]
 _command = {"epilog": exits.epilog()}
+_IN_THE_POD = "kubectl -n goldmaster-system exec deploy/goldmaster -- goldmaster trash list --kube"
 
 
 @click.group(short_help="List, recover or expunge what deleted images left.")
@@ -35,6 +33,9 @@ def trash() -> None:
 
     spec.deletionPolicy Delay keeps the bytes of a deleted image for spec.expungeAfter, Never until a person expunges
     them. Applying an Image of the same namespace and name again recovers it without a download.
+
+    The trash lies on the storages. With --kube they are read by this machine all the same: run it where they are
+    mounted, as in the operator's Pod (kubectl exec). Elsewhere it says what it cannot reach, and ends with 6.
     """
 
 
@@ -42,40 +43,41 @@ def trash() -> None:
 @options.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
 )
-@options.state
-def list_(output: str, state_dir: Path) -> int:
+@options.place
+def list_(output: str, place: reading.Place) -> int:
     """List the deleted images whose bytes are kept, of all namespaces, and until when.
 
     SIZE is what is claimed: bytes that another image shares stay after they are expunged.
     """
-    with _opened(state_dir) as (_, engine):
-        found, code = _look(engine)
+    with _opened(place) as (_, storages):
+        found, code = _look(storages, place)
     now = wiring.clock().now()
     if output == "json":
         print(json.dumps([_record(entry) for entry in found], indent=2))
     elif found:
         screen.print_table(_HEADERS, [_row(entry, now) for entry in found])
     else:
-        screen.warn("the trash is empty")
+        _say_empty(code)
     return code
 
 
 @trash.command(short_help="Print a manifest that recovers a deleted image.", **_command)
 @click.argument("name")
-@options.state
-@options.namespace
-def recover(name: str, state_dir: Path, namespace: str) -> int:
+@options.place
+@options.namespace_of_place
+def recover(name: str, place: reading.Place, namespace: str | None) -> int:
     """Print a manifest that takes the bytes of the deleted image called NAME over, without a download.
 
     Moves nothing: apply it, or better the manifest that was deleted (`git revert`), as the trash knows no
     description, platform or label. The checksum names the bytes that were served last.
     """
-    with _opened(state_dir) as (state, engine):
-        found, code = _look(engine)
-        mine = [entry for entry in found if (entry.record.namespace, entry.record.name) == (namespace, name)]
-        derived = source.derive_uuid(state.instance_id, Key(Kind.IMAGE, namespace, name))
+    with _opened(place) as (view, storages):
+        found, code = _look(storages, place)
+        namespace = namespace or view.namespace
+        mine = [entry for entry in found if _is_named(entry, namespace, [name])]
+        derived = view.derived_uuid(Key(Kind.IMAGE, namespace, name))
     if not mine:
-        raise _not_found(namespace, name)
+        raise _not_found(namespace, name, code)
     newest = max(mine, key=lambda entry: entry.record.deleted_at).record
     places = [entry for entry in mine if entry.record.image_uuid == newest.image_uuid]
     claim = rollback.serving(newest, [claim for entry in places for claim in entry.claims])
@@ -85,6 +87,8 @@ def recover(name: str, state_dir: Path, namespace: str) -> int:
     print(
         yaml_writer.write(rollback.recovery(newest, claim, [entry.storage.name for entry in holding], derived)), end=""
     )
+    if derived is None:
+        screen.warn(f"its name brings uuid {newest.image_uuid} back; say spec.uuid only if the deleted manifest did")
     if rollback.may_lack_query(claim):
         screen.warn("its url may have had a query, which is not shown: without it a rebuild from the source can fail")
     if others := {entry.record.image_uuid for entry in mine} - {newest.image_uuid}:
@@ -97,28 +101,29 @@ def recover(name: str, state_dir: Path, namespace: str) -> int:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @options.option("--all", "everything", is_flag=True, help="Expunge the whole trash, of all namespaces.")
 @options.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@options.state
-@options.namespace
-def expunge(names: Sequence[str], everything: bool, yes: bool, state_dir: Path, namespace: str) -> int:
+@options.place
+@options.namespace_of_place
+def expunge(names: Sequence[str], everything: bool, yes: bool, place: reading.Place, namespace: str | None) -> int:
     """Let the bytes of deleted images go now. There is no way back.
 
     Works beside a running instance. An image that lives again is refused, and a Disabled storage keeps what it has.
     """
     if bool(names) == everything:
         raise click.UsageError("name the deleted images to expunge, or say --all")
-    with _opened(state_dir) as (state, engine):
-        found, code = _look(engine)
+    with _opened(place) as (view, storages):
+        found, code = _look(storages, place)
+        namespace = namespace or view.namespace
         chosen = [entry for entry in found if everything or _is_named(entry, namespace, names)]
         for name in names:
             if not any(_is_named(entry, namespace, [name]) for entry in chosen):
-                raise _not_found(namespace, name)
+                raise _not_found(namespace, name, code)
         if not chosen:
-            screen.warn("the trash is empty")
+            _say_empty(code)
             return code
         _confirm(chosen, yes=yes)
-        alive = bin_.living(state.images())
+        alive = bin_.owners(view.stored(Kind.IMAGE)).keys()
         codes = [code, *(_expunge(entry, alive) for entry in chosen)]
-        _look_again(state, state_dir, {entry.record.whose for entry in chosen} - alive)
+        _look_again(view, {entry.record.whose for entry in chosen} - alive)
     return max(codes)
 
 
@@ -131,7 +136,7 @@ def _confirm(chosen: Sequence[Discarded], *, yes: bool) -> None:
     click.confirm("Let these go for good?", abort=True, err=True)
 
 
-def _expunge(entry: Discarded, alive: frozenset[tuple[str, str]]) -> int:
+def _expunge(entry: Discarded, alive: Set[tuple[str, str]]) -> int:
     record, name = entry.record, _name(entry)
     if record.whose in alive:
         screen.warn(f"{name}: an image of uuid {record.image_uuid} lives; nothing of it was expunged")
@@ -148,31 +153,32 @@ def _expunge(entry: Discarded, alive: frozenset[tuple[str, str]]) -> int:
     return exits.OK
 
 
-def _look_again(state: State, state_dir: Path, gone: set[tuple[str, str]]) -> None:
+def _look_again(view: View, gone: Set[tuple[str, str]]) -> None:
     """Ask for a look at an image that was applied again in this very moment: its bytes may be gone."""
-    back = [image.meta.key for image in state.images() if bin_.living([image]) & gone]
+    back = [key for whose, key in bin_.owners(view.stored(Kind.IMAGE)).items() if whose in gone]
     if back:
-        with State.open(state_dir, SystemClock()) as writable:
-            writable.ask_all(back, Verb.RECONCILE)
+        view.ask(back, Verb.RECONCILE)
 
 
 @contextmanager
-def _opened(state_dir: Path) -> Iterator[tuple[State, Engine]]:
+def _opened(place: Place) -> Iterator[tuple[View, Storages]]:
     logs.configure(quiet=True)
-    with wiring.beside(Settings(), StandaloneSettings(state_dir)) as opened:
+    with wiring.stores(place, screen.warn) as opened:
         yield opened
 
 
-def _look(engine: Engine) -> tuple[list[Discarded], int]:
+def _look(storages: Storages, place: Place) -> tuple[list[Discarded], int]:
     """Return the trash of every storage that answers, and an exit code; say which one does not."""
     found: list[Discarded] = []
     code = exits.OK
-    for storage in engine.storages.all():
+    for storage in storages.all():
         try:
             found += bin_.discarded(storage)
         except errors.StorageUnavailable as exc:
             screen.warn(f"{storage.name}: {exc}")
             code = exits.STORAGE
+    if code and place.state_dir is None:
+        screen.warn(f"run this where the storage is mounted: {_IN_THE_POD}")
     return sorted(found, key=lambda entry: (entry.record.deleted_at, _name(entry), entry.storage.name)), code
 
 
@@ -211,5 +217,12 @@ def _name(entry: Discarded) -> str:
     return f"{entry.record.namespace}/{entry.record.name}"
 
 
-def _not_found(namespace: str, name: str) -> errors.NotFound:
+def _say_empty(code: int) -> None:
+    if code == exits.OK:  # else a storage was named that does not answer, and nobody knows
+        screen.warn("the trash is empty")
+
+
+def _not_found(namespace: str, name: str, code: int) -> errors.GoldmasterError:
+    if code != exits.OK:
+        return errors.StorageUnavailable(f"{namespace}/{name} is not in the trash of the storages that answer")
     return errors.NotFound(f"{namespace}/{name} is not in the trash")

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from controller.engine.storages import OpenStorage
-from controller.model.resource import Image
+from controller.model.resource import Image, Key
+from controller.model.stored import Stored
 from controller.model.transfer import StoredRef, TrashRecord
 from controller.plan import source
 
@@ -32,6 +33,16 @@ def discarded(storage: OpenStorage) -> tuple[Discarded, ...]:
 def living(images: Iterable[Image]) -> frozenset[tuple[str, str]]:
     """Return whose claims belong to an object that exists, as `TrashRecord.whose`: nothing of theirs is expunged."""
     return frozenset((source.image_uuid(image), image.meta.key.owner) for image in images)
+
+
+def owners(images: Iterable[Stored]) -> dict[tuple[str, str], Key]:
+    """Return the same by their objects, of documents: also of one whose spec this version cannot read."""
+    found = {}
+    for image in images:
+        document = image.document
+        uuid = document["spec"].get("uuid") or document["status"].get("uuid")
+        found[uuid or document["metadata"]["uid"].replace("-", ""), image.key.owner] = image.key
+    return found
 
 
 def expunge(storage: OpenStorage, image_uuid: str) -> None:

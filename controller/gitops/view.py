@@ -7,6 +7,7 @@ from controller.gitops import instance_lock
 from controller.gitops.state import State
 from controller.model.resource import BackupStorage, Image, Key, Kind
 from controller.model.stored import Stored, Verb, not_found
+from controller.plan import source
 from controller.ports import Clock
 
 
@@ -35,6 +36,10 @@ class StateView:
     def elsewhere(self, kind: Kind) -> int:
         """Return how many objects of a kind there are in all namespaces."""
         return len(self._state.keys(kind))
+
+    def derived_uuid(self, key: Key) -> str:
+        """Return the uuid that an object without one of its own has here, by its name."""
+        return source.derive_uuid(self._state.instance_id, key)
 
     def ask(self, keys: Sequence[Key], verb: Verb) -> list[str]:
         """Leave a request for each, or for none if one does not exist; return what was done, a line each.

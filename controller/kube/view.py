@@ -60,6 +60,9 @@ class ClusterView:
         """Return 0: a count over all namespaces costs a right that who may read one need not have."""
         return 0
 
+    def derived_uuid(self, key: Key) -> None:
+        """Return None: an object's uuid is made of its uid, which nobody knows beforehand."""
+
     def ask(self, keys: Sequence[Key], verb: Verb) -> list[str]:
         """Ask the operator, by the objects themselves; return what was done, a line each.
 

@@ -69,15 +69,16 @@ def serving(record: TrashRecord, claims: Iterable[StoredRef]) -> StoredRef | Non
     return max(noted or kept, key=lambda claim: (claim.imported_at, claim.content.sha256.hex), default=None)
 
 
-def recovery(record: TrashRecord, claim: StoredRef, storages: Iterable[str], derived_uuid: str) -> Fields:
+def recovery(record: TrashRecord, claim: StoredRef, storages: Iterable[str], derived_uuid: str | None) -> Fields:
     """Return the manifest of an Image that takes a deleted one's claims over, uuid included.
 
-    `derived_uuid` is what its name gives it here: a uuid is written down only where it is another.
+    `derived_uuid` is what its name gives it here: a uuid is written down only where it is another. None: nobody can
+    tell, as in a cluster; a new Image takes over the uuid that the deleted one of its name had.
     """
     spec: Fields = {"url": claim.url, "checksum": str(pin(claim.content))}
     if _media_type(claim.content) is not MediaType.ROOT_VOLUME_TEMPLATE:
         spec["mediaType"] = _media_type(claim.content).value
-    if record.image_uuid != derived_uuid:
+    if derived_uuid not in {None, record.image_uuid}:
         spec["uuid"] = record.image_uuid
     spec["backupStorages"] = sorted(storages)
     if record.expunge_at is None:

@@ -45,12 +45,13 @@ class OperatorProcess:
         self.log_file.touch()
         self.token_file = folder / f"{name}.token"
         self.token_file.write_text(kube.token_for(ACCOUNT, NAMESPACE))
-        self._kubeconfig = kube.write_kubeconfig(folder / f"{name}.kubeconfig", {"tokenFile": str(self.token_file)})
-        config = json.loads(self._kubeconfig.read_text())
+        # whoever has this has the rights of its Pod
+        self.kubeconfig = kube.write_kubeconfig(folder / f"{name}.kubeconfig", {"tokenFile": str(self.token_file)})
+        config = json.loads(self.kubeconfig.read_text())
         config["contexts"][0]["context"]["namespace"] = NAMESPACE
         if port is not None:
             config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
-        self._kubeconfig.write_text(json.dumps(config))
+        self.kubeconfig.write_text(json.dumps(config))
         self.environ: dict[str, str] = {}
         """Beside what every operator gets; set before `start`."""
         self._flags = flags
@@ -67,7 +68,7 @@ class OperatorProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> "OperatorProcess":
-        command = [sys.executable, "-m", "controller", "operator", f"--kubeconfig={self._kubeconfig}"]
+        command = [sys.executable, "-m", "controller", "operator", f"--kubeconfig={self.kubeconfig}"]
         options = [f"--storage-root={self.root}", "--allow-network=127.0.0.0/8", *self._flags]
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.log_file.parent), "POD_NAME": self._name}
         environ |= self.environ

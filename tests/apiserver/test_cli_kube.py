@@ -416,7 +416,9 @@ def test_a_plan_says_what_applying_would_lead_to_and_reads_only(
     other = images.add("/other.raw", make.raw(seed=31))
     changed = operating.image("there", other, uuid=uuid)
     new = operating.image("new", url, backupStorages=["nowhere"])
-    steps = {step["object"]: step for step in json.loads(says(changed, new, operating.image("suspended", other)).out)}
+    said = says(changed, new, operating.image("suspended", other))
+    assert said.err.startswith("not looked at: the trash, whose bytes would serve without a fetch, and transfers")
+    steps = {step["object"]: step for step in json.loads(said.out)}
     assert steps["planned/there"]["why"] == "changed: description, url", "what was applied once and is gone, goes"
     assert steps["planned/there"]["action"] == f"fetch {other} to main"
     assert steps["planned/new"]["why"] == "new"
