@@ -133,6 +133,8 @@ class OnePass:
         if sharing.gives_way(self._asked_now, intake, self._told_url, on_mirror=self._trail.on_mirror):
             self._keep()
             raise StandBack
+        if (brought := sharing.meanwhile(self._asked_now, promise, intake, self._told_url)) is not None:
+            return self._spared(brought)
         there = sharing.present(self._request, promise, self._berths)
         if there is None:
             content = self._prove(intake, self._pump(intake))
@@ -159,7 +161,10 @@ class OnePass:
         self._trail.pinned, self._asking = self._promise.pins, True
         told = self._told_url = credentials.for_url(self.told, self._request, asked.url)
         found = self._sharing.by_answer(asked, self._promise, self._source, self._patience, told)
-        return None if found is None else replace(found, mirror=self._mirror, skipped=self._trail.skipped)
+        return None if found is None else self._spared(found)
+
+    def _spared(self, found: Placed) -> Placed:
+        return replace(found, mirror=self._mirror, skipped=self._trail.skipped)
 
     @property
     def _mirror(self) -> str | None:

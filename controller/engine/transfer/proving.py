@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import Protocol
 
 from controller import errors
-from controller.engine.holdings import Holdings, Stored
+from controller.engine.holdings import Holdings
 from controller.engine.transfer.berths import Berth
 from controller.engine.transfer.intake import Intake, Patience
 from controller.engine.transfer.limits import PassLimits
 from controller.engine.transfer.promise import Promise
-from controller.model.digest import Digest
 from controller.model.image import Content
+from controller.model.origin import Peer
 from controller.model.secret import Credentials
 from controller.model.transfer import Placed, Provenance, Running, TransferRequest, Validator
 from controller.plan import right
-from controller.ports import Body, FetchRequest, Source
+from controller.ports import FetchRequest, Source
 
 
 class Sharing(Protocol):
@@ -42,6 +42,15 @@ class Sharing(Protocol):
 
     def gives_way(self, request: TransferRequest, intake: Intake, told: Credentials | None, *, on_mirror: bool) -> bool:
         """Whether another transfer fetches the same just now, so that this one shall wait for it and share."""
+        ...
+
+    def meanwhile(
+        self, request: TransferRequest, promise: Promise, intake: Intake, told: Credentials | None
+    ) -> Placed | None:
+        """Return the bytes where another transfer brought them between the question and the answer; asks nothing more.
+
+        Once `gives_way` said no: from then on nobody else brings them.
+        """
         ...
 
     def present(self, request: TransferRequest, promise: Promise, berths: Sequence[Berth]) -> Content | None:
@@ -72,6 +81,11 @@ class Alone:
     def gives_way(self, request: TransferRequest, intake: Intake, told: Credentials | None, *, on_mirror: bool) -> bool:
         """Return False: there is nobody else."""
         return False
+
+    def meanwhile(
+        self, request: TransferRequest, promise: Promise, intake: Intake, told: Credentials | None
+    ) -> Placed | None:
+        """Return None: there was nobody else."""
 
     def present(self, request: TransferRequest, promise: Promise, berths: Sequence[Berth]) -> Content | None:
         """Return None: it must be written."""
@@ -107,12 +121,21 @@ class AmongOthers:
         told: Credentials | None,
     ) -> Placed | None:
         """Ask the url; see Sharing."""
-        return Prover(source, self._holdings, patience, told, promise.proof).prove(request, promise.expected)
+        return Prover(self._holdings, request, promise, told).asked(source, patience)
 
     def gives_way(self, request: TransferRequest, intake: Intake, told: Credentials | None, *, on_mirror: bool) -> bool:
         """Ask whoever knows all transfers; see Sharing. Those who wait for a url learn nothing of its mirror."""
-        known = intake.validator.strong and bool(intake.total_bytes) and right.witness(request.url, told) is not None
+        known = right.testimony(request, told, intake.validator, intake.total_bytes, ()) is not None
         return request.origin is None and not self._may_fetch(known and not on_mirror)
+
+    def meanwhile(
+        self, request: TransferRequest, promise: Promise, intake: Intake, told: Credentials | None
+    ) -> Placed | None:
+        """Look once more, and judge the answer that is there; see Sharing."""
+        if request.origin is not None:
+            return None
+        shared = self.in_namespace(request, promise)
+        return shared or Prover(self._holdings, request, promise, told).answered(intake)
 
     def present(self, request: TransferRequest, promise: Promise, berths: Sequence[Berth]) -> Content | None:
         """Look on every target; see Sharing."""
@@ -133,55 +156,78 @@ class AmongOthers:
         self._holdings.placed(request, placed)
 
 
+class Answer(Protocol):
+    """What a url said of its version; a Body and an Intake have it."""
+
+    @property
+    def validator(self) -> Validator:
+        """What names it."""
+        ...
+
+    @property
+    def served_by(self) -> str:
+        """Who answered, in words."""
+        ...
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Of the whole version."""
+        ...
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who was connected to."""
+        ...
+
+
 class Prover:
-    """Asks the url of a transfer for one byte of a version that is here, with the image's own credentials."""
+    """Judges what the url of a transfer answers to the image's own credentials, by what is known of the url."""
 
     def __init__(
-        self, source: Source, holdings: Holdings, patience: Patience, told: Credentials | None, proof: str | None
+        self, holdings: Holdings, request: TransferRequest, promise: Promise, told: Credentials | None
     ) -> None:
-        self._source = source
         self._holdings = holdings
-        self._patience = patience
+        self._request = request
+        self._promise = promise
         self._told = told
-        self._proof = proof
+        pinned = request.expected_content
+        self._known = [
+            stored
+            for stored in holdings.of_url(request.url)
+            if right.entitled(stored.provenance, request, told, promise.expected)
+            and (pinned is None or pinned.sha256 == stored.content.sha256)
+        ]
 
-    def prove(self, request: TransferRequest, expected: Digest | None) -> Placed | None:
-        """Return the bytes where the answer proves the right to them, None where they must be fetched.
+    def asked(self, source: Source, patience: Patience) -> Placed | None:
+        """Ask for one byte: the bytes where the answer proves the right to them, None where they must be fetched.
 
         Raises what `Source.open` raises: who is refused gets nothing.
         """
-        pinned = request.expected_content
-        known = [
-            stored
-            for stored in self._holdings.of_url(request.url)
-            if right.entitled(stored.provenance, request, self._told, expected)
-            and (pinned is None or pinned.sha256 == stored.content.sha256)
-        ]
-        if not known:
+        if not self._known:
             return None
-        body = self._source.open(self._question(request, known[0].provenance), self._patience)
+        body = source.open(self._question(self._known[0].provenance), patience)
         try:
-            return self._judged(request, expected, known, body)
+            return self.answered(body)
         finally:
             body.close()
 
-    def _question(self, request: TransferRequest, known: Provenance) -> FetchRequest:
+    def _question(self, known: Provenance) -> FetchRequest:
         """Ask for the last byte of that version: an answer with all of it, or with another, is as good a proof."""
         return FetchRequest(
-            url=request.url,
-            timeouts=request.timeouts,
+            url=self._request.url,
+            timeouts=self._request.timeouts,
             resume_from=known.total_bytes - 1,
             validator=Validator(known.etag),
-            max_bytes=request.max_size_bytes,
+            max_bytes=self._request.max_size_bytes,
             credentials=self._told,
         )
 
-    def _judged(
-        self, request: TransferRequest, expected: Digest | None, known: list[Stored], body: Body
-    ) -> Placed | None:
-        for stored in known:
+    def answered(self, answer: Answer) -> Placed | None:
+        """Return the bytes where an answer, whatever of the version it gives, proves the right to them."""
+        request, expected = self._request, self._promise.expected
+        for stored in self._known:
             proven = stored.provenance
-            if not right.proves(proven, request, self._told, expected, body.validator, body.total_bytes):
+            if not right.proves(proven, request, self._told, expected, answer.validator, answer.total_bytes):
                 continue
             content = right.as_fetched(stored.content, proven)
             self._holdings.spared(request.url.redacted, content, proven.total_bytes)
@@ -190,13 +236,13 @@ class Prover:
                 content=content,
                 stored=targets & stored.storages,
                 failed=(),
-                validator=body.validator,
-                served_by=body.served_by,
+                validator=answer.validator,
+                served_by=answer.served_by,
                 fetched_bytes=0,
                 resumed_bytes=0,
-                proof=self._proof,
+                proof=self._promise.proof,
                 length=proven.total_bytes,
-                peer=body.peer,
+                peer=answer.peer,
             )
         return None
 

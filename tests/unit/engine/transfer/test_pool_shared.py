@@ -1,23 +1,25 @@
 """The pool where transfers share: who takes a slot, what is told of those who wait, and that nobody waits for ever."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import structlog
 
+from controller import errors
 from controller.engine.figures import Saving
 from controller.engine.transfer.pool import STUCK_S, EmbeddedTransfers
 from controller.model.resource import Key, Kind
-from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest
+from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, Validator
 from controller.model.url import SourceUrl
 from controller.plan import source
 from controller.ports import FetchRequest, StopToken
 from tests.fakes import images
 from tests.fakes.clock import FakeClock
 from tests.fakes.source import FakeBody, FakeSource
-from tests.fakes.stored_bytes import ref_of
+from tests.fakes.stored_bytes import content_of, ref_of
 from tests.unit.engine.test_holdings import Rig
 from tests.unit.engine.transfer import world
 from tests.unit.engine.transfer.test_pool import SOON_S, Changes, ended
@@ -45,11 +47,48 @@ class Held(FakeSource):
         return body
 
 
+class OneByOne(Held):
+    """Answers each whole body when `answer` says so, by the key of the transfer (which its maxSize tells)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asking: defaultdict[int | None, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(0))
+        self._answers: defaultdict[int | None, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(0))
+        self._refused: set[int | None] = set()
+        self.changed: dict[int | None, bytes] = {}
+        """What the source has by the time that it answers that one."""
+
+    def open(self, request: FetchRequest, stop: StopToken) -> FakeBody:
+        body = FakeSource.open(self, request, stop)
+        if body.offset == 0:
+            self.asking[request.max_bytes].release()
+            while not self._answers[request.max_bytes].acquire(timeout=0.01) and not stop.is_set():
+                pass
+            if request.max_bytes in self._refused:
+                body.close()
+                raise errors.SourceUnreachable("broken off before the answer")
+            if (newer := self.changed.get(request.max_bytes)) is not None:
+                body.data, body.validator = newer, Validator('"newer"')
+        return body
+
+    def wait_for(self, key: str) -> None:
+        assert self.asking[max_size(key)].acquire(timeout=SOON_S)
+
+    def answer(self, key: str, *, badly: bool = False) -> None:
+        if badly:
+            self._refused.add(max_size(key))
+        self._answers[max_size(key)].release()
+
+
+def max_size(key: str) -> int:
+    return 2**30 + int.from_bytes(key.encode())
+
+
 class Pool:
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, source: Held | None = None) -> None:
         self.rig = Rig()
         self.clock = FakeClock()
-        self.source = Held()
+        self.source = source or Held()
         self.source.put(URL, IMAGE)
         self.source.put(OTHER, images.raw(100 * KIB, seed=2))
         self.figures = self.rig.figures
@@ -68,7 +107,8 @@ class Pool:
     def request(self, key: str, url: SourceUrl = URL) -> TransferRequest:
         storage = self.rig.storages.all()[0]
         target = replace(world.target("x"), uuid=storage.uuid, name=storage.name, spec=storage.resource.spec)
-        return replace(world.request(key=key, namespace=f"ns-{key}"), url=url, targets=(target,))
+        made = world.request(key=key, namespace=f"ns-{key}", max_size_bytes=max_size(key))
+        return replace(made, url=url, targets=(target,))
 
     def start(self, key: str, url: SourceUrl = URL) -> None:
         self.transfers.start(self.request(key, url), key)
@@ -82,8 +122,8 @@ class Pool:
 
 
 @contextmanager
-def pool(concurrency: int = 3) -> Iterator[Pool]:
-    made = Pool(concurrency)
+def pool(concurrency: int = 3, source: Held | None = None) -> Iterator[Pool]:
+    made = Pool(concurrency, source)
     try:
         yield made
     finally:
@@ -109,6 +149,95 @@ def test_those_who_could_share_wait_without_a_slot_and_fetch_nothing() -> None:
         assert [state.fetched_bytes for state in states if isinstance(state, Placed)] == [len(IMAGE), 0, 0, 0]
         assert it.figures.saved()[Saving.DEDUPE] == 3 * len(IMAGE)
         assert it.source.given_bytes == 2 * len(IMAGE)
+
+
+def both_ask_before_either_is_answered(it: Pool, source: OneByOne, requests: dict[str, TransferRequest]) -> None:
+    """Of three, `one` fails; `two` and `three` ask, as nobody has the bytes, and wait for their answers."""
+    it.transfers.start(requests["one"], "one")
+    source.wait_for("one")
+    for key in ("two", "three"):
+        it.transfers.start(requests[key], key)
+        it.until_behind(key)
+    source.answer("one", badly=True)
+    for key in ("two", "three"):
+        source.wait_for(key)
+
+
+def test_who_asked_before_the_bytes_came_and_is_answered_after_shares_them() -> None:
+    source = OneByOne()
+    with pool(source=source) as it:
+        both_ask_before_either_is_answered(it, source, {key: it.request(key) for key in ("one", "two", "three")})
+        for key in ("two", "three"):
+            source.answer(key)
+            it.changes.until(ended(it.transfers, key))
+        states = [it.transfers.state(key) for key in ("two", "three")]
+        assert [state.fetched_bytes for state in states if isinstance(state, Placed)] == [len(IMAGE), 0]
+        assert source.given_bytes == len(IMAGE)
+        assert len(source.asked) == 3, "the answer that is there proves it: nothing more is asked"
+        assert source.open_bodies == 0
+        assert it.figures.saved()[Saving.DEDUPE] == len(IMAGE)
+
+
+def test_the_same_within_a_namespace_by_the_digest_alone() -> None:
+    source = OneByOne()
+    with pool(source=source) as it:
+        source.put(OTHER, IMAGE)
+        urls = {"one": URL, "two": URL, "three": OTHER}
+        both_ask_before_either_is_answered(
+            it,
+            source,
+            {
+                key: replace(it.request(key, url), namespace="a", checksum=content_of(IMAGE).sha256)
+                for key, url in urls.items()
+            },
+        )
+        for key in ("two", "three"):
+            source.answer(key)
+            it.changes.until(ended(it.transfers, key))
+        states = [it.transfers.state(key) for key in ("two", "three")]
+        assert [state.fetched_bytes for state in states if isinstance(state, Placed)] == [len(IMAGE), 0]
+        assert source.given_bytes == len(IMAGE)
+
+
+def test_the_same_where_an_older_version_is_known() -> None:
+    """Each asks for the last byte of that version, is given the new one, and asks for all of it."""
+    source = OneByOne()
+    with pool(source=source) as it:
+        it.start("zero")
+        source.wait_for("zero")
+        source.answer("zero")
+        it.changes.until(ended(it.transfers, "zero"))
+        newer = images.raw(100 * KIB, seed=3)
+        source.put(URL, newer)
+        it.start("one")
+        source.wait_for("one")
+        for key in ("two", "three"):
+            it.start(key)
+            it.until_behind(key)
+        source.answer("one", badly=True)
+        for key in ("two", "three"):
+            source.wait_for(key)
+            source.answer(key)
+            source.wait_for(key)
+        for key in ("two", "three"):
+            source.answer(key)
+            it.changes.until(ended(it.transfers, key))
+        states = [it.transfers.state(key) for key in ("two", "three")]
+        assert [state.fetched_bytes for state in states if isinstance(state, Placed)] == [len(newer), 0]
+        assert source.given_bytes == len(IMAGE) + len(newer)
+
+
+def test_another_answer_than_the_one_that_brought_the_bytes_is_fetched() -> None:
+    """The source changed between the two answers: the later one is no proof of the earlier bytes."""
+    source = OneByOne()
+    source.changed[max_size("three")] = images.raw(100 * KIB, seed=3)
+    with pool(source=source) as it:
+        both_ask_before_either_is_answered(it, source, {key: it.request(key) for key in ("one", "two", "three")})
+        for key in ("two", "three"):
+            source.answer(key)
+            it.changes.until(ended(it.transfers, key))
+        states = [it.transfers.state(key) for key in ("two", "three")]
+        assert [state.fetched_bytes for state in states if isinstance(state, Placed)] == [100 * KIB] * 2
 
 
 def test_who_is_not_wanted_any_more_is_not_waited_for() -> None:
