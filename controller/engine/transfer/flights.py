@@ -62,6 +62,8 @@ class Flights:
         """Flight -> keys in order; never empty, and never without a leader."""
         self._waits_for: dict[str, str] = {}
         self._passes: set[str] = set()
+        self._fetching: set[str] = set()
+        """Running, and told that it may; others lead only until somebody is."""
 
     def __contains__(self, key: str) -> bool:
         return key in self._waits_for
@@ -89,9 +91,10 @@ class Flights:
         """
         flights = self._of.get(key, ())
         useful = [flight for flight in flights if named or not flight.named]
-        if any(self._leader.get(flight.name, key) != key for flight in useful):
+        if any(self._leader.get(flight.name) in self._fetching - {key} for flight in useful):
             return False, []
         self._passes.discard(key)
+        self._fetching.add(key)
         freed = self._free(
             flight for flight in flights if flight not in useful and self._leader.get(flight.name) == key
         )
@@ -103,6 +106,7 @@ class Flights:
     def land(self, key: str) -> list[str]:
         """A running transfer ended: return who goes on, in order."""
         self._passes.discard(key)
+        self._fetching.discard(key)
         freed = self.let_go(key)
         self._of.pop(key, None)
         return freed

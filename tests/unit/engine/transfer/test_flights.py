@@ -83,6 +83,24 @@ def test_of_several_that_must_fetch_after_all_one_does() -> None:
     assert flights.land("two") == ["three", "four"]
 
 
+def test_who_is_answered_first_leads_in_place_of_one_that_was_only_taken() -> None:
+    """The first failed, and is taken again while those who waited for it are asking: they asked for nothing else."""
+    flights = Flights()
+    flights.board("one", (URL, DIGEST))
+    for key in ("two", "three"):
+        flights.board(key, (URL,))
+    assert flights.land("one") == ["two", "three"]
+    assert flights.board("two", (URL,))
+    assert flights.board("one", (URL, DIGEST))
+    assert not flights.board("four", (DIGEST,))
+    assert flights.fetching("two", named=True) == (True, [])
+    assert not flights.board("three", (URL,))
+    assert flights.leader("three") == "two"
+    assert flights.fetching("one", named=True) == (False, [])
+    assert flights.stand_back("one") == (True, ["four"])
+    assert flights.land("two") == ["three", "one"]
+
+
 def test_a_source_that_names_no_version_keeps_nobody_waiting() -> None:
     flights = Flights()
     flights.board("one", (DIGEST, URL))
