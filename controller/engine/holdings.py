@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ from controller.model.image import Content
 from controller.model.resource import Image, Key
 from controller.model.transfer import Placed, Provenance, TransferRequest
 from controller.model.url import SourceUrl
-from controller.plan import source
+from controller.plan import right, source
 from controller.plan.observed import Shared
 from controller.ports import Resources
 
@@ -161,9 +161,10 @@ class Holdings:
             with suppress(errors.GoldmasterError):
                 for ref in storage.adapter.refs(uuid):
                     matches = any(map(digest.matches, ref.content.source_digests))
-                    # without its record a content cannot be claimed by another image: to that one it is not there
-                    if ref.intact and ref.owner == key.owner and matches and storage.adapter.find(ref.content.sha256):
-                        return ref.content
+                    if ref.intact and ref.owner == key.owner and matches:
+                        content = _proven(storage, ref.content.sha256, digest)
+                        if content is not None:
+                            return content
         return None
 
     def _holding(self, sha256: Digest) -> dict[str, Content]:
@@ -231,6 +232,23 @@ class Holdings:
                 del contents[sha256]
             if not contents:
                 del self._by_url[hint.url]
+
+
+def _proven(storage: OpenStorage, sha256: Digest, digest: Digest) -> Content | None:
+    """Return a stored content where a download of that digest brought it once, as its record says.
+
+    Whose claim it is says who has it, not what it is: that was copied from a status, which more can write than we.
+    """
+    content = storage.adapter.find(sha256)
+    if content is None:
+        return None
+    if any(map(digest.matches, content.source_digests)):
+        return content
+    if digest == sha256:
+        return replace(content, source_digests=(sha256,))
+    answers = storage.adapter.provenance(sha256)
+    known = next((one for one in answers if any(map(digest.matches, one.source_digests))), None)
+    return None if known is None else right.as_fetched(content, known)
 
 
 def _hint(image: Image) -> _Hint | None:

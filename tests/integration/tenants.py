@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from controller import wiring
 from controller.engine.figures import Saving
 from controller.gitops.loop import Standalone
+from controller.model.digest import Digest
 from controller.model.resource import Image
 from controller.settings import EngineSettings, Settings, SourceSettings, StandaloneSettings, TransferSettings
 from tests.fakes import images as fake_images
@@ -74,20 +75,17 @@ class Tenants:
         self, *, concurrency: int = 4, during: Callable[[Standalone], None] | None = None, ended: bool = True
     ) -> dict[str, Image]:
         """Converge once, as a process of its own would; return the images by namespace/name."""
-        manifests = self.root / "manifests"
-        manifests.mkdir(exist_ok=True)
+        manifests = self._manifests()
         for old in manifests.iterdir():
             old.unlink()
         for number, document in enumerate(self.documents.values()):
             (manifests / f"{number}.yaml").write_text(json.dumps(document))
-        secrets = self.root / "secrets"
-        mode = StandaloneSettings(self.root / "state", secrets_dir=secrets if secrets.is_dir() else None)
         settings = Settings(
             source=SourceSettings(allowed_networks=(ip_network("127.0.0.0/8"),)),
             engine=EngineSettings(progress_interval=timedelta(seconds=0.2)),
             transfer=TransferSettings(concurrency=concurrency),
         )
-        with wiring.standalone(settings, mode, [manifests]) as standalone:
+        with wiring.standalone(settings, self._mode, [manifests]) as standalone:
             trees = standalone.load([manifests])
             assert [str(problem) for tree in trees for problem in tree.problems] == []
             assert standalone.take(trees).problems == ()
@@ -103,6 +101,28 @@ class Tenants:
             assert converged.ended is ended
             self.saved_bytes = standalone.engine.figures.saved()[Saving.DEDUPE]
             return {image.meta.key.owner: image for image in standalone.state.images()}
+
+    def forge(self, where: str, *digests: str) -> None:
+        """Let the status of an image say that what it has was downloaded under these digests, as whoever may write
+        statuses could.
+        """
+        with wiring.standalone(Settings(), self._mode, [self._manifests()]) as standalone:
+            image = next(image for image in standalone.state.images() if image.meta.key.owner == where)
+            current = image.status.current
+            assert current is not None
+            forged = replace(current.content, source_digests=tuple(map(Digest.parse, digests)))
+            status = replace(image.status, current=replace(current, content=forged))
+            standalone.state.write_image_status(image, status)
+
+    @property
+    def _mode(self) -> StandaloneSettings:
+        secrets = self.root / "secrets"
+        return StandaloneSettings(self.root / "state", secrets_dir=secrets if secrets.is_dir() else None)
+
+    def _manifests(self) -> Path:
+        manifests = self.root / "manifests"
+        manifests.mkdir(exist_ok=True)
+        return manifests
 
     def copies(self, store: Path | None = None) -> dict[str, int]:
         """Return every claimed file of a storage with its inode, by the folder of its image."""

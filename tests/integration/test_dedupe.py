@@ -290,3 +290,27 @@ def test_a_uuid_of_another_namespaces_image_shows_and_gives_nothing(tenants: Ten
     assert not ready(after)
     assert after.status.current is None
     assert list(tenants.copies()) == [uuid]
+
+
+# --- a status is anybody's word ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("namespace", ["evil", "victim"])
+def test_a_status_that_calls_bytes_by_a_digest_of_others_slips_them_to_nobody(
+    tenants: Tenants, https: Served, namespace: str
+) -> None:
+    """Neither by the claim that is made of it, nor by the copy on another storage."""
+    https.files |= {"/evil.raw": OTHER, "/mine.raw": IMAGE}
+    tenants.storage("one")
+    tenants.storage("two")
+    tenants.image("evil/x", https.url("/evil.raw"), backupStorages=["one"])
+    tenants.apply()
+    tenants.forge("evil/x", SHA256)
+    tenants.image("evil/x", https.url("/evil.raw"), backupStorages=["one", "two"], checksum=SHA256)
+    tenants.apply()
+    tenants.image(f"{namespace}/mine", https.url("/mine.raw"), backupStorages=["two"], checksum=SHA256)
+    mine = tenants.apply()[f"{namespace}/mine"]
+    assert ready(mine)
+    assert mine.status.current is not None
+    assert str(mine.status.current.content.sha256) == SHA256
+    assert https.whole("/mine.raw") == 1

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -350,6 +351,14 @@ def test_a_damaged_record_is_renewed_by_publishing_again(store: Store) -> None:
     assert store.adapter.find(store.content.sha256) is None
     publish(store.adapter, DATA)
     assert store.adapter.find(store.content.sha256) == store.content
+
+
+@pytest.mark.parametrize("hand", [lose_record, lose_object_and_record])
+def test_a_record_that_is_made_anew_of_a_claim_does_not_say_what_was_downloaded(store: Store, hand: Hand) -> None:
+    """A claim was made of a status, and what others may have by a digest is read from the record."""
+    hand(store)
+    store.mended()
+    assert store.adapter.find(store.content.sha256) == replace(store.content, source_digests=(store.content.sha256,))
 
 
 def test_an_object_whose_record_and_claim_disagree_goes_to_quarantine(store: Store) -> None:

@@ -124,6 +124,14 @@ def write_record(
     room.write_durably(shard, content.sha256.hex + layout.RECORD_SUFFIX, text)
 
 
+def write_claimed_record(room: Directory, shard: Directory, content: Content) -> None:
+    """Write a lost record anew, as a claim has it; the caller syncs `shard`.
+
+    A claim was made of a status, which more can write than we: what the bytes were downloaded as is not taken over.
+    """
+    write_record(room, shard, replace(content, source_digests=(content.sha256,)))
+
+
 def link_over(room: Directory, source: Directory, name: str, target: Directory, new_name: str) -> None:
     """Give a file one more name, atomically in place of whatever has that name."""
     if source.link(name, target, new_name):
@@ -184,6 +192,6 @@ def restore(root: Directory, room: Directory, mine: Directory, content: Content)
     """Give the bytes of a claim their name and record in `objects` back, durably."""
     with root.made(*layout.shard(content.sha256)) as shard:
         name = content.sha256.hex
-        write_record(room, shard, content)
+        write_claimed_record(room, shard, content)
         mine.link(content.image_id, shard, name)
         shard.sync()

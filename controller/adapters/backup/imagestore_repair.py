@@ -100,7 +100,7 @@ class Repairer:
         content = _claimed_content(root, digest)
         if content is not None and content.size_bytes == info.st_size:
             with root.made(layout.STAGING) as room:
-                objects.write_record(room, shard, content)
+                objects.write_claimed_record(room, shard, content)
         elif content is not None:
             self._quarantine(root, digest, f"{info.st_size} bytes where a claim says {content.size_bytes}")
         elif info.st_nlink == 1:

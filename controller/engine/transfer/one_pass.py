@@ -195,8 +195,8 @@ class OnePass:
     def _open(self) -> Intake:
         request = self._request
         if request.origin is not None:
-            expected = self._promise.copy
             storage = self._storages(request.origin.uuid, request.origin.spec)
+            expected = self._promise.copied_from(storage)
             reader = storage.open(expected.sha256)
             return StoredCopy(reader, expected, request.origin.name, self._patience, self._pace)
         trail = self._trail

@@ -1,5 +1,7 @@
 """What the bytes of one transfer must be, by the spec, a publisher's list or what is known; and whether they are."""
 
+from dataclasses import replace
+
 from controller import errors
 from controller.engine.transfer.checksum_lists import ChecksumLists
 from controller.engine.transfer.intake import Intake
@@ -8,6 +10,7 @@ from controller.media.digester import Hasher
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content
 from controller.model.transfer import TransferRequest
+from controller.ports import BackupStorage
 
 
 class Promise:
@@ -22,6 +25,7 @@ class Promise:
         self.kept = False
         """Whether the promised sha256 or sha512 was found: no other source has better bytes."""
         self._hashers: dict[Algorithm, Hasher] = {}
+        self._copy: Content | None = None
 
     @property
     def pins(self) -> bool:
@@ -29,12 +33,18 @@ class Promise:
         identified = self.expected is not None and self.expected.algorithm.identifies
         return identified or self._request.expected_content is not None
 
-    @property
-    def copy(self) -> Content:
-        """The content that is copied from another storage. Raises InvalidSpec where the request does not say."""
-        if self._request.expected_content is None:
+    def copied_from(self, storage: BackupStorage) -> Content:
+        """Return what is copied from another storage: what that one's record says, as a request is made of a status.
+
+        Without a record nothing is known of the bytes as downloaded. Raises InvalidSpec where the request does not say,
+        and what `BackupStorage.find` raises.
+        """
+        expected = self._request.expected_content
+        if expected is None:
             raise errors.InvalidSpec("a copy from another storage must say which content it is")
-        return self._request.expected_content
+        recorded = storage.find(expected.sha256)
+        self._copy = recorded or replace(expected, source_digests=(expected.sha256,))
+        return self._copy
 
     def ask(self, lists: ChecksumLists) -> Content | None:
         """Learn from the checksum list, if there is one, what to expect; return the content where that is known."""
@@ -106,7 +116,9 @@ class Promise:
         return [self.expected.algorithm]
 
     def _copied(self, outlet: Outlet, origin: str) -> Content:
-        expected, got = self.copy, outlet.digest(Algorithm.SHA256)
+        expected, got = self._copy, outlet.digest(Algorithm.SHA256)
+        if expected is None:
+            raise AssertionError("a copy is opened before it is judged")
         if outlet.total_bytes != expected.size_bytes or not expected.sha256.matches(got):
             raise errors.StorageDamaged(f"the copy on BackupStorage {origin} is damaged: {expected.sha256} reads {got}")
         return expected

@@ -98,6 +98,25 @@ def test_a_claim_that_is_anothers_or_nobodys_is_nothing(rig: Rig, owner: str) ->
     assert rig.told() is None
 
 
+def test_a_claim_says_whose_the_bytes_are_and_not_what_they_are(rig: Rig) -> None:
+    """It was copied from a status; only a download that the record speaks of names them."""
+    content = rig.having("a/base")
+    victims = Digest.parse("sha256:" + "ef" * 32)
+    forged = replace(content, source_digests=(victims, SHA256, content.sha256))
+    image = rig.image("a/base", forged)
+    rig.adapter().link(source.image_uuid(image), replace(ref_of(forged), owner="a/base"))
+    assert rig.told(digest=victims) is None
+    assert rig.holdings.of_anybody(victims) is None
+    assert rig.told() == Shared(content, "Image a/base")
+    plain = rig.told(digest=content.sha256)
+    assert plain is not None, "the sha256 of what is stored names it in any case"
+    assert plain.content.source_digests == (content.sha256,)
+    rig.adapter().note_provenance(content.sha256, replace(answer('"v2"'), source_digests=(victims,)))
+    proven = rig.told(digest=victims)
+    assert proven is not None
+    assert proven.content == replace(content, source_digests=(victims,))
+
+
 def test_a_claim_whose_bytes_are_damaged_is_nothing(rig: Rig) -> None:
     content = rig.having("a/base")
     rig.adapter().quarantine(content.sha256, "flipped")

@@ -6,6 +6,7 @@ import hashlib
 import random
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -213,6 +214,21 @@ def test_a_copy_reads_the_other_storage_and_never_the_url() -> None:
     assert (source.asked, result.content, result.stored) == ([], known, frozenset({"b"}))
     assert storages["b"].contents[sha256(IMAGE).hex] == (known, IMAGE)
     assert not any(storages.leftovers().values())
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_copy_has_the_record_of_the_original_whatever_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    """A request is made of a status, which more can write than we. Without a record the bytes only name themselves."""
+    storages = world.storages("a", "b")
+    placed(run(world.request("a"), ScriptedSource(IMAGE), storages))
+    known = storages["a"].contents[sha256(IMAGE).hex][0]
+    forged = replace(known, source_digests=(Digest.parse("sha256:" + "ef" * 32),))
+    if not recorded:
+        monkeypatch.setattr(storages["a"], "find", lambda _: None)
+    placed(run(world.request("b", key="copy-1", origin="a", expected=forged), ScriptedSource(IMAGE), storages))
+    assert storages["b"].contents[sha256(IMAGE).hex] == (known, IMAGE)
 
 
 @pytest.mark.parametrize("data", [IMAGE[:-1] + b"?", IMAGE[:-1], IMAGE + b"?"], ids=["flipped", "cut", "longer"])
