@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from controller.model.backup_storage import BackupStorageSpec, Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
+from controller.model.quarantine import Quarantine, Quarantined
 from controller.model.scrub import ScrubRecord
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord
 
@@ -242,6 +243,22 @@ class Audit(Protocol):
         ...
 
 
+class Quarantines(Protocol):
+    """Where `Audit.quarantine` puts damaged bytes. They stay until a person lets them go. StorageUnavailable."""
+
+    def quarantine_use(self) -> Quarantine:
+        """Return how much lies there. Cheap enough for every probe: opens no file."""
+        ...
+
+    def in_quarantine(self) -> tuple[Quarantined, ...]:
+        """Return what lies there, the oldest first."""
+        ...
+
+    def let_go(self, name: str) -> None:
+        """Remove one for good, by its name; absent is fine."""
+        ...
+
+
 class Receipts(Protocol):
     """The receipts of claims."""
 
@@ -278,5 +295,5 @@ class StorageFactory(Protocol):
         ...
 
 
-class AuditedStorage(BackupStorage, Trash, Audit, Receipts, Scrubbing, Protocol):
+class AuditedStorage(BackupStorage, Trash, Audit, Quarantines, Receipts, Scrubbing, Protocol):
     """What an adapter is: a storage that can also be looked into."""

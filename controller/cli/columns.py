@@ -66,6 +66,11 @@ def _scrubbed(stored: Stored, now: datetime) -> str:
     return NONE if finished is None else screen.age(datetime.fromisoformat(finished), now)
 
 
+def _quarantine(stored: Stored, _: datetime) -> str:
+    held = stored.document["status"].get("quarantine")
+    return NONE if held is None else quantity.format_bytes(held["bytes"])
+
+
 _IMAGE: tuple[tuple[str, Cell], ...] = (
     ("NAME", lambda stored, _: stored.key.name),
     ("PHASE", _status("phase", "Pending")),
@@ -99,6 +104,7 @@ _STORAGE_WIDE: tuple[tuple[str, Cell], ...] = (
     ("TOTAL", _bytes("totalCapacity")),
     ("PATH", lambda stored, _: stored.document["spec"].get("imageStore", {}).get("path", NONE)),
     ("SCRUBBED", _scrubbed),
+    ("QUARANTINE", _quarantine),
     ("UUID", _status("uuid")),
     ("MESSAGE", _ready("message")),
 )

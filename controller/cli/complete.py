@@ -28,6 +28,13 @@ def images(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]
     return _names(ctx, Kind.IMAGE, incomplete)
 
 
+def storages(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a BackupStorage."""
+    from controller.model.resource import Kind
+
+    return _names(ctx, Kind.BACKUP_STORAGE, incomplete)
+
+
 def objects(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Complete the name of an object of the kind given before it."""
     from controller.cli.kinds import kind_of

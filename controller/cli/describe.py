@@ -14,10 +14,12 @@ from controller.model.ownership import LAST_APPLIED
 from controller.model.resource import Kind
 from controller.model.stored import Stored, not_found
 from controller.model.url import SourceUrl
+from controller.plan import room
 from controller.reasons import Reason
 
 if TYPE_CHECKING:
     from controller.cli.usage import Usages
+    from controller.engine.usage import Usage
 
 _LABEL_WIDTH = 20
 _MOST_HOLDERS = 10
@@ -91,7 +93,7 @@ def lines(stored: Stored, now: datetime, usages: "Usages", kept: receipts.Receip
     yield from _section("Conditions", _conditions(status.get("conditions", ()), now))
     if stored.key.kind is Kind.BACKUP_STORAGE:
         yield from _section("Usage", _usage(usages, stored.key.name))
-        mine = {name: usage for name, usage in usages.items() if name == stored.key.name and usage and usage.holders}
+        mine = {name: usage for name, usage in usages.items() if name == stored.key.name and usage and _frees(usage)}
         yield from _section("Could be freed", _could_be_freed(mine))
     else:
         yield from _section("Could be freed", _could_be_freed(usages))
@@ -125,8 +127,14 @@ def _could_be_freed(usages: "Usages") -> Iterator[str]:
         if rest := sum(one.size_bytes for one in usage.holders[_MOST_HOLDERS:]):
             more = len(usage.holders) - _MOST_HOLDERS
             yield _short("", f"{quantity.format_bytes(rest)}: trash and older revisions of {more} more images")
-        if not usage.holders:
+        if bad := usage.quarantine.bytes:
+            yield _short("" if usage.holders else name, f"{quantity.format_bytes(bad)}: {room.let_go(name)}")
+        if not _frees(usage):
             yield _short(name, "nothing: all of it is served, or shared")
+
+
+def _frees(usage: "Usage") -> bool:
+    return bool(usage.holders or usage.quarantine.copies)
 
 
 def _line(label: str, value: object, indent: str = "") -> str:
@@ -210,6 +218,10 @@ def _image_status(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
             yield _short(label, f"{quantity.format_bytes(status[name])} ({status[name]} bytes)")
     if "images" in status:
         yield _short("images", str(status["images"]))
+    if "quarantine" in status:
+        held = status["quarantine"]
+        size = quantity.format_bytes(held["bytes"])
+        yield _short("quarantine", f"{held['copies']} damaged, {size}: see goldmaster quarantine list")
     if "lastScrub" in status:
         yield from _scrub(status["lastScrub"], now)
     current = status.get("current")

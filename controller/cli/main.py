@@ -27,6 +27,7 @@ VERBS = {
     "resume": ("Ask", "controller.cli.request", "Let suspended images go on."),
     "rollback": ("Care", "controller.cli.history", "Print what to commit so that an older revision serves again."),
     "trash": ("Care", "controller.cli.trash", "List, recover or expunge what deleted images left."),
+    "quarantine": ("Care", "controller.cli.quarantine", "List damaged copies that are out of service, or let them go."),
     "verify": ("Care", "controller.cli.verify", "Hash stored bytes again and compare."),
     "doctor": ("Care", "controller.cli.doctor", "Find, explain and mend what does not agree."),
     "operator": ("Main job", "controller.cli.operator", "Reconcile the Images of a Kubernetes API server."),

@@ -165,7 +165,8 @@ class Storages:
     def _probe(adapter: AuditedStorage, *, create: bool) -> Probed:
         try:
             capacity, record = adapter.probe(create=create), adapter.scrub_record()
-            return Probed(capacity, images=adapter.image_count(), scrub=record.scrub if record else None)
+            scrub = record.scrub if record else None
+            return Probed(capacity, None, adapter.image_count(), adapter.quarantine_use(), scrub)
         except errors.TransientError as exc:
             return Probed(None, Failure(exc.reason, str(exc), terminal=False))
         except errors.TerminalError as exc:

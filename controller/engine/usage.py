@@ -10,6 +10,7 @@ from controller.engine import trash
 from controller.engine.storages import OpenStorage
 from controller.model.digest import Digest
 from controller.model.image import RefStatus
+from controller.model.quarantine import EMPTY, Quarantine
 from controller.model.resource import Image
 from controller.plan.room import Held, Holder, Use
 from controller.ports import Clock
@@ -34,6 +35,8 @@ class Usage:
     total: Bytes
     namespaces: Mapping[str, Bytes] = field(default_factory=dict)
     """By name; those that hold nothing are not in."""
+    quarantine: Quarantine = EMPTY
+    """Damaged bytes that are kept for a person; nobody knows any more whose they were."""
     holders: tuple[Holder, ...] = ()
     """What would be freed if one image's older revisions, or trash, went: bytes that nobody else wants, most first."""
 
@@ -67,6 +70,7 @@ def measure(storage: OpenStorage, images: Iterable[Image]) -> Usage:
     return Usage(
         _bytes(total),
         {namespace: _bytes(by_namespace[namespace]) for namespace in sorted(by_namespace)},
+        storage.adapter.quarantine_use(),
         tuple(sorted(holders, key=lambda one: (-one.size_bytes, one))),
     )
 
@@ -116,6 +120,7 @@ class Measured:
                         usage = measure(storage, self._images())
                     except errors.StorageUnavailable:
                         continue
-                    known = self._known[storage.uuid] = now, Held(storage.uuid, storage.name, usage.holders)
+                    bad = usage.quarantine.bytes
+                    known = self._known[storage.uuid] = now, Held(storage.uuid, storage.name, usage.holders, bad)
                 found.append(known[1])
         return tuple(found)

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from controller.model.conditions import Condition
 from controller.model.image import State
+from controller.model.quarantine import EMPTY, Quarantine
 from controller.model.scrub import Scrub
 from controller.model.selector import LabelSelector
 
@@ -67,3 +68,4 @@ class BackupStorageStatus:
     last_handled_reconcile_at: str | None = None
     last_scrub: Scrub | None = None
     conditions: tuple[Condition, ...] = field(default=())
+    quarantine: Quarantine = EMPTY

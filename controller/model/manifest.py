@@ -44,6 +44,7 @@ from controller.model.image import (
     UpdatePolicy,
 )
 from controller.model.origin_document import origin_to_dict, read_origin, read_watch, watch_to_dict
+from controller.model.quarantine import Quarantine
 from controller.model.resource import API_VERSION, Key, Kind
 from controller.model.schema import Document
 from controller.model.scrub_document import scrub_from_fields, scrub_to_dict
@@ -392,12 +393,21 @@ def storage_status_to_dict(status: BackupStorageStatus) -> dict[str, Any]:
         totalCapacity=status.capacity.total_bytes if status.capacity else None,
         availableCapacity=status.capacity.available_bytes if status.capacity else None,
         images=status.images,
+        quarantine=_quarantine_to_dict(status.quarantine),
         lastScrub=None if status.last_scrub is None else scrub_to_dict(status.last_scrub),
         createDate=_time(status.create_date),
         lastOpDate=_time(status.last_op_date),
         lastHandledReconcileAt=status.last_handled_reconcile_at,
         conditions=_conditions_to_list(status.conditions) or None,
     )
+
+
+def _quarantine_to_dict(held: Quarantine) -> dict[str, int] | None:
+    return {"copies": held.copies, "bytes": held.bytes} if held.copies else None
+
+
+def _quarantine(fields: Fields | None) -> Quarantine:
+    return Quarantine() if fields is None else Quarantine(fields.integer("copies") or 0, fields.integer("bytes") or 0)
 
 
 def storage_status_from_dict(value: object) -> BackupStorageStatus:
@@ -410,6 +420,7 @@ def storage_status_from_dict(value: object) -> BackupStorageStatus:
         observed_generation=fields.integer("observedGeneration") or 0,
         capacity=None if total is None or available is None else Capacity(total, available),
         images=fields.integer("images") or 0,
+        quarantine=_quarantine(fields.child("quarantine")),
         last_scrub=scrub_from_fields(fields.child("lastScrub")),
         create_date=fields.time("createDate"),
         last_op_date=fields.time("lastOpDate"),

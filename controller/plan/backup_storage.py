@@ -6,6 +6,7 @@ from datetime import datetime
 from controller.model import conditions
 from controller.model.backup_storage import BackupStorageStatus, Capacity, StorageStatus
 from controller.model.conditions import Condition, ConditionType
+from controller.model.quarantine import Quarantine
 from controller.model.resource import BackupStorage
 from controller.model.scrub import Scrub
 from controller.model.transfer import Failure
@@ -21,6 +22,8 @@ class Probed:
     failure: Failure | None = None
     images: int | None = None
     """How many images have a copy on it; None: not counted."""
+    quarantine: Quarantine | None = None
+    """What lies in quarantine; None: not counted."""
     scrub: Scrub | None = None
     """What is known of the last scrub; None: nothing, or it could not be read."""
     scrubbing: bool = False
@@ -49,6 +52,7 @@ def plan_storage(storage: BackupStorage, probed: Probed, now: datetime) -> Backu
         observed_generation=generation,
         capacity=probed.capacity or old.capacity,
         images=old.images if probed.images is None else probed.images,
+        quarantine=old.quarantine if probed.quarantine is None else probed.quarantine,
         last_scrub=scrub.told(probed.scrub or old.last_scrub, running=probed.scrubbing),
         create_date=old.create_date or storage.meta.created,
         last_op_date=old.last_op_date,

@@ -42,6 +42,12 @@ class Held:
     storage_uuid: str
     storage: str
     holders: tuple[Holder, ...]
+    quarantine_bytes: int = 0
+
+
+def let_go(storage: str) -> str:
+    """Say what frees the damaged bytes that a storage keeps for a person."""
+    return f"goldmaster quarantine expunge --all --storage {storage}"
 
 
 def advice(held: Iterable[Held], namespace: str) -> str:
@@ -49,15 +55,18 @@ def advice(held: Iterable[Held], namespace: str) -> str:
 
     Of other namespaces only a sum is said: who may read this status may not be one who may know their images.
     """
-    told = [f"{one.storage}: {_of_storage(one.holders, namespace)}" for one in held]
+    told = [f"{one.storage}: {_of_storage(one, namespace)}" for one in held]
     return f"; could be freed on {'; on '.join(told)}" if told else ""
 
 
-def _of_storage(holders: tuple[Holder, ...], namespace: str) -> str:
+def _of_storage(held: Held, namespace: str) -> str:
+    holders = held.holders
     own = [one for one in holders if one.namespace == namespace]
     parts = [f"{quantity.format_bytes(one.size_bytes)} by {one.remedy}" for one in own[:NAMED]]
     if rest := sum(one.size_bytes for one in own[NAMED:]):
         parts.append(f"{quantity.format_bytes(rest)} of {len(own) - NAMED} more images")
     if others := sum(one.size_bytes for one in holders if one.namespace != namespace):
         parts.append(f"{quantity.format_bytes(others)} in other namespaces")
+    if held.quarantine_bytes:
+        parts.append(f"{quantity.format_bytes(held.quarantine_bytes)} by {let_go(held.storage)}")
     return ", ".join(parts) or "nothing, as all of it is served"

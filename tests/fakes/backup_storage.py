@@ -1,5 +1,6 @@
 """A BackupStorage in memory, with switches for what goes wrong. Passes the contract suite of the real ones."""
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from controller import errors, ports
 from controller.model.backup_storage import BackupStorageSpec, Capacity
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content
+from controller.model.quarantine import Quarantine, Quarantined
 from controller.model.scrub import ScrubRecord
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord
 
@@ -83,6 +85,7 @@ class FakeBackupStorage:
         """By (image uuid, sha256)."""
         self.quarantined: list[tuple[str, str]] = []
         """(sha256, why)."""
+        self.aside: dict[str, Quarantined] = {}
         self.scrubbed: ScrubRecord | None = None
         self.clock = clock
         self.lock = RLock()
@@ -153,7 +156,7 @@ class FakeBackupStorage:
             there = self.objects.get(content.sha256.hex)
             if there is None or len(there.data) != content.size_bytes:
                 if there is not None:
-                    self.quarantined.append((content.sha256.hex, "wrong size"))
+                    self._set_aside(content.sha256.hex, "wrong size")
                 there = self.objects[content.sha256.hex] = _Object(
                     bytearray(staged.partial.data), content, self.clock.now()
                 )
@@ -306,13 +309,33 @@ class FakeBackupStorage:
                 case "staging":
                     self.partials.pop(name)
                 case "objects" if finding.code == "wrong-size":
-                    self.quarantined.append((name, finding.explanation))
-                    self.objects.pop(name)
+                    self._set_aside(name, finding.explanation)
                 case "objects":
                     self.objects.pop(name)
                 case _:
                     uuid, _, digest = name.partition("/")
                     self.claimed[uuid, digest].held = self.objects[digest]
+
+    def quarantine_use(self) -> Quarantine:
+        held = self.in_quarantine()
+        return Quarantine(len(held), sum(one.size_bytes for one in held))
+
+    def in_quarantine(self) -> tuple[Quarantined, ...]:
+        with self.lock:
+            self.ask()
+            return tuple(self.aside.values())
+
+    def let_go(self, name: str) -> None:
+        with self.lock:
+            self.ask()
+            self.aside.pop(name, None)
+
+    def _set_aside(self, name: str, why: str) -> None:
+        there = self.objects.pop(name)
+        self.quarantined.append((name, why))
+        number = next(count for count in itertools.count(1) if f"{name}.{count}" not in self.aside)
+        held = Quarantined(f"{name}.{number}", Digest(Algorithm.SHA256, name), len(there.data), self.clock.now(), why)
+        self.aside[held.name] = held
 
     def quarantine(self, sha256: Digest, why: str, version: object = None) -> bool:
         with self.lock:
@@ -320,8 +343,7 @@ class FakeBackupStorage:
             there = self.objects.get(sha256.hex)
             if there is None or version not in {None, id(there)}:
                 return False
-            self.objects.pop(sha256.hex)
-            self.quarantined.append((sha256.hex, why))
+            self._set_aside(sha256.hex, why)
             return True
 
     # --- scrubbing ---------------------------------------------------------------------------------------------------

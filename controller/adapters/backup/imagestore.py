@@ -41,6 +41,7 @@ from controller.adapters.backup import imagestore_layout as layout
 from controller.adapters.backup import imagestore_objects as objects
 from controller.adapters.backup import imagestore_records as records
 from controller.adapters.backup.imagestore_audit import Auditor
+from controller.adapters.backup.imagestore_quarantine import QuarantineRoom
 from controller.adapters.backup.imagestore_repair import Repairer
 from controller.adapters.backup.imagestore_scrub import Scrubber
 from controller.adapters.backup.imagestore_staging import ImageStoreFile, StagingRoom
@@ -48,6 +49,7 @@ from controller.adapters.durable_files import Directory, FileCalls
 from controller.model.backup_storage import Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
+from controller.model.quarantine import Quarantine, Quarantined
 from controller.model.scrub import ScrubRecord
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord
 
@@ -76,6 +78,7 @@ class ImageStore:
         self._audit = Auditor(self._layout, self._staging, clock)
         self._repair = Repairer(self._layout, self._staging, self._audit)
         self._scrubber = Scrubber(self._layout)
+        self._quarantine = QuarantineRoom(self._layout)
         self._awaiting_claim = held.awaiting_claim
 
     def probe(self, *, create: bool = True) -> Capacity:
@@ -330,6 +333,18 @@ class ImageStore:
     def quarantine(self, sha256: Digest, why: str, version: object = None) -> bool:
         """Take damaged bytes out of service; see ports."""
         return self._repair.quarantine(sha256, why, version)
+
+    def quarantine_use(self) -> Quarantine:
+        """Return how much lies in quarantine; see ports."""
+        return self._quarantine.use()
+
+    def in_quarantine(self) -> tuple[Quarantined, ...]:
+        """Return what lies in quarantine; see ports."""
+        return self._quarantine.all()
+
+    def let_go(self, name: str) -> None:
+        """Remove one for good; see ports."""
+        self._quarantine.let_go(name)
 
     # --- scrubbing: see Scrubber -------------------------------------------------------------------------------------
 

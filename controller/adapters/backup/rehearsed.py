@@ -12,6 +12,7 @@ from controller.adapters.durable_files import storage_errors
 from controller.model.backup_storage import BackupStorageSpec, Capacity
 from controller.model.digest import Digest
 from controller.model.image import Content
+from controller.model.quarantine import Quarantine
 from controller.model.scrub import ScrubRecord
 from controller.model.transfer import Provenance, StoredRef, TrashRecord
 
@@ -62,6 +63,10 @@ class RehearsedStore(ImageStore):
     def image_count(self) -> int:
         """Return how many images have a claim; see ports."""
         return 0 if self._unmade else super().image_count()
+
+    def quarantine_use(self) -> Quarantine:
+        """Return how much lies in quarantine; see ports."""
+        return Quarantine() if self._unmade else super().quarantine_use()
 
     def provenance(self, sha256: Digest) -> tuple[Provenance, ...]:
         """Return where a stored content came from; see ports."""

@@ -8,10 +8,11 @@ import pytest
 
 from controller import errors
 from controller.engine import trash
-from controller.engine.usage import Bytes, Usage, measure
+from controller.engine.usage import Bytes, Measured, Usage, measure
 from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.image import Content, Ref, RefStatus, Revision
+from controller.model.quarantine import Quarantine
 from controller.model.resource import Image, Key, Kind
 from controller.model.transfer import Failure, TrashRecord
 from controller.plan.room import Holder, Use
@@ -148,3 +149,13 @@ def test_the_status_counts_images_at_each_probe(bench: Bench) -> None:
     bench.engine.probe_storages()
     (storage,) = bench.engine.storages.all()
     assert storage.resource.status.images == 0, "as last seen"
+
+
+def test_damaged_bytes_in_quarantine_are_counted_apart_and_told_of_where_a_storage_is_full(bench: Bench) -> None:
+    (storage,) = bench.engine.storages.all()
+    content = put(storage.adapter, b"x" * 100, IMAGE)
+    storage.adapter.quarantine(content.sha256, "a bit flipped")
+    found = measure(storage, [])
+    assert (found.total, found.quarantine) == (Bytes(), Quarantine(1, 100))
+    (held,) = Measured(bench.clock, list).held([storage])
+    assert held.quarantine_bytes == 100

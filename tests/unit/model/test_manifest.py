@@ -38,6 +38,7 @@ from controller.model.image import (
     UpdatePolicy,
 )
 from controller.model.origin import Origin, Sighting, Skipped, Validator, Watch
+from controller.model.quarantine import Quarantine
 from controller.model.schema import path_text, translate
 from controller.model.scrub import Scrub, ScrubState
 from controller.model.selector import LabelSelector, Requirement, SelectorOperator
@@ -358,7 +359,7 @@ FULL_STATUS = ImageStatus(
 )
 SCRUB = Scrub(ScrubState.INTERRUPTED, NOW, NOW, 3, 4, 1, "stopped")
 FULL_STORAGE_STATUS = BackupStorageStatus(
-    UUID, StorageStatus.CONNECTED, 3, Capacity(10, 5), 1, NOW, NOW, "x", SCRUB, (READY,)
+    UUID, StorageStatus.CONNECTED, 3, Capacity(10, 5), 1, NOW, NOW, "x", SCRUB, (READY,), Quarantine(2, 9)
 )
 
 

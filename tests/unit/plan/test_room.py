@@ -29,6 +29,18 @@ def test_nothing_to_free_and_nothing_measured_are_two_things() -> None:
     assert advice([], "team") == ""
 
 
+def test_damaged_bytes_that_are_kept_for_a_person_are_told_of_to_everybody() -> None:
+    """They are nobody's: that they are there says nothing of another namespace."""
+    full = Held("0" * 32, "s1", (Holder(Use.TRASH, "team", "old", GIB),), quarantine_bytes=3 * GIB)
+    assert advice([full], "team") == (
+        "; could be freed on s1: 1Gi by goldmaster trash expunge old -n team, "
+        "3Gi by goldmaster quarantine expunge --all --storage s1"
+    )
+    assert advice([Held("0" * 32, "s1", (), quarantine_bytes=GIB)], "x").endswith(
+        ": 1Gi by goldmaster quarantine expunge --all --storage s1"
+    )
+
+
 def test_each_storage_is_told() -> None:
     two = [held(Holder(Use.TRASH, "team", "old", GIB)), held(storage="s2")]
     assert advice(two, "team") == (
