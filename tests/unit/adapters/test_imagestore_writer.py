@@ -32,7 +32,7 @@ def opened(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(pieces=st.lists(st.tuples(LENGTHS, st.booleans(), st.booleans()), max_size=8), start=st.integers(0, 2 * BLOCK))
 @pytest.mark.parametrize(
     "made",
