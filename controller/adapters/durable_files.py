@@ -32,6 +32,13 @@ TEMPORARY_NAME = re.compile(r"([0-9a-f]{8})-([0-9]+)-[0-9]+-[0-9a-f]{8}\.tmp\Z",
 """How the temporary files of this module are named; a sweep may remove them."""
 
 
+UNREADABLE = frozenset({
+    errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA, errno.EILSEQ, errno.EREMOTEIO,
+})  # fmt: skip
+"""What a read says of a medium that has lost what it held: plain, by the checksums of XFS, ext4 and btrfs (EBADMSG,
+EUCLEAN), or as the block layer names it to direct I/O (ENODATA, EILSEQ, EREMOTEIO; blk_errors in its source)."""
+
+
 def storage_error(doing: str, exc: OSError) -> errors.StorageUnavailable | errors.NoSpace:
     """Say what an operating system error means for a storage: full, or could not be asked. Never: absent."""
     message = f"{doing}: {exc.strerror or exc}"

@@ -200,7 +200,7 @@ class _Run:
         self._pay(max(CHARGED_AT_LEAST_BYTES - size, 0))
         if problem:
             self._adapter.probe(create=False)  # a server that went away in the middle also reads as damage
-            if not self._adapter.quarantine(sha256, problem, version):
+            if not self._took_out(sha256, problem, version):
                 log.info("scrub.replaced_meanwhile", storage=self._storage.name, digest=str(sha256), message=problem)
                 return  # what is there by now was read by whoever put it there
             log.error("scrub.damaged", storage=self._storage.name, digest=str(sha256), message=problem)
@@ -212,19 +212,37 @@ class _Run:
         if problem:
             self._on_damage(self._storage, sha256)
 
+    def _took_out(self, sha256: Digest, problem: str, version: object) -> bool:
+        """Put a copy into quarantine; False where another one is there by now.
+
+        One that a sick disk does not even let go of is told of and left behind: those after it are read all the same.
+        """
+        try:
+            return self._adapter.quarantine(sha256, problem, version)
+        except errors.TransientError as exc:
+            self._adapter.probe(create=False)
+            log.warning("scrub.not_quarantined", storage=self._storage.name, digest=str(sha256), message=str(exc))
+            return True
+
     def _read(self, sha256: Digest) -> tuple[int | None, str, object]:
-        """Return the size, None where it was deleted meanwhile; what is wrong, empty where nothing is; of what."""
+        """Return the size, None where it was deleted meanwhile; what is wrong, empty where nothing is; of what.
+
+        A copy that cannot be read while its storage answers is wrong. Raises StorageUnavailable where that is away.
+        """
         size, problem, version = 0, "", None
         for _ in range(READINGS):
             try:
                 reader = self._adapter.open(sha256, fresh=True)
             except errors.StorageDamaged:
                 return None, "", None
+            except errors.StorageUnavailable as exc:
+                problem = self._unreadable(exc)
+                continue
             version = reader.version
             try:
                 got, size = hash_reader(reader, self._pay)
-            except errors.StorageDamaged as exc:
-                problem = f"found by a scrub: {exc}"
+            except (errors.StorageDamaged, errors.StorageUnavailable) as exc:
+                problem = self._unreadable(exc)
                 continue
             if got == sha256:
                 if problem:
@@ -232,6 +250,10 @@ class _Run:
                 return size, "", version
             problem = f"found by a scrub: expected {sha256}, got {got} ({size} bytes)"
         return size, problem, version
+
+    def _unreadable(self, why: errors.GoldmasterError) -> str:
+        self._adapter.probe(create=False)
+        return f"found by a scrub: {why}"
 
     def _pay(self, count: int) -> None:
         """Wait until so many bytes are within the budget; a stop ends the wait."""
@@ -244,7 +266,8 @@ class _Run:
     def _note(self, sha256: Digest) -> None:
         try:
             self._adapter.note_verified(sha256, self._clock.now())
-        except errors.NoSpace as exc:
+        except errors.TransientError as exc:
+            self._adapter.probe(create=False)
             log.debug("scrub.not_noted", storage=self._storage.name, message=str(exc))
 
     def _save(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from controller import errors
+from controller.adapters import durable_files
 from controller.adapters.backup.imagestore import ImageStore
 from controller.model.digest import Algorithm, Digest
 from tests.fakes.clock import FakeClock
@@ -96,3 +97,22 @@ def test_a_damaged_note_of_the_place_is_none_and_the_next_one_replaces_it(rig: F
     assert rig.store.scrub_record() is None
     with pytest.raises(errors.InvalidSpec):
         list(rig.store.stored(Digest(Algorithm.MD5, "a" * 32)))
+
+
+@pytest.mark.parametrize("code", sorted(durable_files.UNREADABLE))
+def test_a_medium_that_lost_what_it_held_is_damage_however_it_says_so(rig: Fixture, code: int) -> None:
+    content = put(rig.store, b"image")
+    reader = rig.store.open(content.sha256, fresh=True)
+    rig.files.arm(1, code, only=frozenset({"preadv"}))
+    with pytest.raises(errors.StorageDamaged, match="unreadable at byte 0"):
+        reader.readinto(memoryview(bytearray(10)))
+    reader.close()
+
+
+def test_an_error_that_says_nothing_of_the_medium_is_no_damage(rig: Fixture) -> None:
+    content = put(rig.store, b"image")
+    reader = rig.store.open(content.sha256, fresh=True)
+    rig.files.arm(1, errno.ESTALE, only=frozenset({"preadv"}))
+    with pytest.raises(errors.StorageUnavailable):
+        reader.readinto(memoryview(bytearray(10)))
+    reader.close()

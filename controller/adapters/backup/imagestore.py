@@ -391,7 +391,7 @@ class ObjectReader:
                 self._offset += count
             self._forget(began, filled)
         except OSError as exc:
-            if exc.errno == errno.EIO:
+            if exc.errno in durable_files.UNREADABLE:
                 raise errors.StorageDamaged(f"{self._doing}: unreadable at byte {self._offset}") from exc
             raise durable_files.storage_error(self._doing, exc) from exc
         return filled

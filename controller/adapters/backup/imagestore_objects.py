@@ -4,7 +4,6 @@ Every function raises OSError.
 """
 
 import contextlib
-import errno
 import json
 import os
 from collections.abc import Iterable
@@ -104,7 +103,7 @@ def has_digest(files: FileCalls, shard: Directory, digest: Digest) -> bool:
             hasher.update(buffer[:count])
             offset += count
     except OSError as exc:
-        if exc.errno != errno.EIO:
+        if exc.errno not in durable_files.UNREADABLE:
             raise
         return False
     finally:

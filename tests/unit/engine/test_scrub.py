@@ -147,6 +147,66 @@ def test_a_copy_that_the_disk_cannot_read_is_damaged(rig: Rig) -> None:
     assert rig.store.quarantined[0][1] == "found by a scrub: unreadable"
 
 
+def refuse(rig: Rig, sha256: Digest, error: errors.GoldmasterError, *, times: int = 100) -> None:
+    """Let one copy not be opened, so many times, while its storage answers."""
+    plain, left = rig.store.open, iter(range(times))
+
+    def sick(digest: Digest, *, fresh: bool = False) -> FakeReader:
+        if digest == sha256 and next(left, None) is not None:
+            raise error
+        return plain(digest, fresh=fresh)
+
+    rig.store.open = sick  # type: ignore[method-assign, assignment]
+
+
+def test_a_copy_that_cannot_be_opened_while_its_storage_answers_ends_no_scrub(rig: Rig) -> None:
+    """Else each scrub would end at the same copy, and those after it were never read."""
+    for data in (b"a", b"b", b"c"):
+        put(rig.store, data)
+    middle = digests(b"a", b"b", b"c")[1]
+    refuse(rig, middle, errors.StorageUnavailable("open: Input/output error"))
+    found = rig.scrub()
+    assert (found.state, found.copies, found.damaged) == (ScrubState.FINISHED, 3, 1)
+    assert rig.store.quarantined == [(middle.hex, "found by a scrub: open: Input/output error")]
+    assert rig.damaged == [middle]
+
+
+def test_a_copy_that_could_not_be_opened_once_is_no_damage(rig: Rig) -> None:
+    """A server that was away for a moment."""
+    for data in (b"a", b"b"):
+        put(rig.store, data)
+    refuse(rig, digests(b"a", b"b")[0], errors.StorageUnavailable("stale"), times=1)
+    found = rig.scrub()
+    assert (found.state, found.copies, found.damaged) == (ScrubState.FINISHED, 2, 0)
+    assert rig.store.quarantined == []
+
+
+def test_a_disk_that_does_not_let_go_of_a_damaged_copy_ends_no_scrub(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for data in (b"a", b"b"):
+        put(rig.store, data)
+    first = digests(b"a", b"b")[0]
+    rig.store.objects[first.hex].data[0] ^= 1
+
+    def stuck(*_: object) -> bool:
+        raise errors.StorageUnavailable("rename: Input/output error")
+
+    monkeypatch.setattr(rig.store, "quarantine", stuck)
+    found = rig.scrub()
+    assert (found.state, found.copies, found.damaged) == (ScrubState.FINISHED, 2, 1)
+
+
+def test_a_time_that_cannot_be_noted_ends_no_scrub(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for data in (b"a", b"b"):
+        put(rig.store, data)
+
+    def stuck(*_: object) -> None:
+        raise errors.StorageUnavailable("write: Input/output error")
+
+    monkeypatch.setattr(rig.store, "note_verified", stuck)
+    found = rig.scrub()
+    assert (found.state, found.copies, found.damaged) == (ScrubState.FINISHED, 2, 0)
+
+
 def test_right_bytes_that_took_the_place_of_what_is_read_stay(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transfer of the same content finds the damage as well, and may be faster."""
     (sha256,) = digests(b"golden")
