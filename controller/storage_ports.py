@@ -279,7 +279,7 @@ class Scrubbing(Protocol):
         ...
 
     def scrub_record(self) -> ScrubRecord | None:
-        """Return how far the last scrub came, None where there is none or it cannot be parsed."""
+        """Return how far the last scrub came, None where there is none or it cannot be read or parsed."""
         ...
 
     def save_scrub_record(self, record: ScrubRecord) -> None:

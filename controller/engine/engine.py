@@ -191,18 +191,18 @@ class Engine:
             self.transfers.release(transfer, before)
 
     def _tidy(self, key: Key) -> None:
-        """Remove what nobody waits for from a storage that answers; one that fails meanwhile is tidied another time."""
+        """Remove what nobody waits for from a storage that answers; what fails of it is done another time, alone."""
         storage = next((storage for storage in self.storages.all() if storage.name == key.name), None)
         if storage is None:
             return
-        try:
-            self.scrubs.look(storage)
-            if not storage.connected:
-                return
-            self._sweep(key, storage)
-            self._expunge(storage)
-        except errors.TransientError as exc:
-            log.warning("storage.not_tidied", storage=storage.name, message=str(exc))
+        steps: list[Callable[[OpenStorage], None]] = [self.scrubs.look]
+        if storage.connected:
+            steps += [lambda one: self._sweep(key, one), self._expunge]
+        for step in steps:
+            try:
+                step(storage)
+            except errors.TransientError as exc:
+                log.warning("storage.not_tidied", storage=storage.name, message=str(exc))
 
     def _sweep(self, key: Key, storage: OpenStorage) -> None:
         """Remove partials that no image waits for; at the first probe and then every so often."""

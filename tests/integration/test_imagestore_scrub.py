@@ -1,6 +1,7 @@
 """What a scrub asks of a real directory: the medium rather than the page cache, and no service for damaged bytes."""
 
 import errno
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from controller import errors
 from controller.adapters import durable_files
 from controller.adapters.backup.imagestore import ImageStore
 from controller.model.digest import Algorithm, Digest
+from controller.model.scrub import MAX_MESSAGE, Scrub, ScrubRecord, ScrubState
 from tests.fakes.clock import FakeClock
 from tests.fakes.faulty_files import FaultyFiles
 from tests.fakes.stored_bytes import IMAGE, put
@@ -116,3 +118,32 @@ def test_an_error_that_says_nothing_of_the_medium_is_no_damage(rig: Fixture) -> 
     with pytest.raises(errors.StorageUnavailable):
         reader.readinto(memoryview(bytearray(10)))
     reader.close()
+
+
+def test_a_note_of_the_place_that_cannot_be_read_is_none_and_the_next_one_replaces_it(rig: Fixture) -> None:
+    record = ScrubRecord(Scrub(ScrubState.RUNNING, FakeClock().now(), None, 3, 4, 1))
+    rig.store.save_scrub_record(record)
+    rig.files.arm(1, errno.EIO, only=frozenset({"preadv"}))
+    assert rig.store.scrub_record() is None
+    assert rig.files.failed == "preadv"
+    assert rig.store.scrub_record() == record
+    rig.files.arm(1, errno.ESTALE, only=frozenset({"preadv"}))
+    with pytest.raises(errors.StorageUnavailable):
+        rig.store.scrub_record()
+
+
+@pytest.mark.parametrize("field", ["copies", "bytes", "damaged"])
+@pytest.mark.parametrize("count", [-1, 2**63])
+def test_a_note_with_counts_that_no_status_can_hold_is_none(rig: Fixture, field: str, count: int) -> None:
+    """A cluster would refuse every status of this storage."""
+    written = {"state": "Running", "startedAt": "2026-01-01T00:00:00Z", "position": None, field: count}
+    (rig.path / "scrub.json").write_text(json.dumps(written))
+    assert rig.store.scrub_record() is None
+
+
+def test_a_note_may_say_no_more_than_a_status_holds(rig: Fixture) -> None:
+    written = {"state": "Interrupted", "startedAt": "2026-01-01T00:00:00Z", "position": None, "message": "x" * 5000}
+    (rig.path / "scrub.json").write_text(json.dumps(written))
+    record = rig.store.scrub_record()
+    assert record is not None
+    assert len(record.scrub.message) == MAX_MESSAGE

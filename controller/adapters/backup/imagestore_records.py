@@ -6,7 +6,7 @@ A file that does not parse is as good as none: readers get None and the next wri
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from controller.model.fields import Fields, format_time
 from controller.model.image import Content, Format
 from controller.model.origin import Origin
 from controller.model.origin_document import origin_to_dict, read_origin
-from controller.model.scrub import ScrubRecord
+from controller.model.scrub import MAX_MESSAGE, ScrubRecord
 from controller.model.scrub_document import scrub_from_fields, scrub_to_dict
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord, Validator
 
@@ -118,7 +118,10 @@ def read_scrub(text: bytes) -> ScrubRecord | None:
         with _damage():
             data = json.loads(text)
             scrub, position = scrub_from_fields(Fields(data, ())), _optional_text(data["position"])
-            return None if scrub is None else ScrubRecord(scrub, None if position is None else _sha256(position))
+            if scrub is None or not all(0 <= one < 2**63 for one in (scrub.copies, scrub.bytes, scrub.damaged)):
+                return None
+            scrub = replace(scrub, message=scrub.message[:MAX_MESSAGE])  # a status has no room for more
+            return ScrubRecord(scrub, None if position is None else _sha256(position))
     except _Damaged:
         return None
 

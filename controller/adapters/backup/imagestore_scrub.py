@@ -1,8 +1,10 @@
 """The Scrubbing part of an ImageStore (see ports): what is there, when it was right last, how far a scrub came."""
 
+import errno
 from collections.abc import Iterator
 from datetime import datetime
 
+from controller.adapters import durable_files
 from controller.adapters.backup import imagestore_layout as layout
 from controller.adapters.backup import imagestore_objects as objects
 from controller.adapters.backup import imagestore_records as records
@@ -48,9 +50,14 @@ class Scrubber:
                 objects.write_record(room, shard, content, objects.read_provenance(shard, digest), at)
 
     def scrub_record(self) -> ScrubRecord | None:
-        """Return what `scrub.json` says; see ports."""
+        """Return what `scrub.json` says; see ports. A file that cannot be read is as one that cannot be parsed."""
         with self._layout.root("look how far the scrub is") as root:
-            text = root.read_small(layout.SCRUB)
+            try:
+                text = root.read_small(layout.SCRUB)
+            except OSError as exc:
+                if exc.errno not in durable_files.UNREADABLE | {errno.EACCES, errno.EPERM}:
+                    raise
+                return None
         return None if text is None else records.read_scrub(text)
 
     def save_scrub_record(self, record: ScrubRecord) -> None:

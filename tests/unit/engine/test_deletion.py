@@ -71,3 +71,22 @@ def test_what_cannot_be_expunged_does_not_keep_the_rest_of_the_trash(
     bench.clock.advance(timedelta(seconds=61))
     bench.engine.do(STORE)
     assert [record.image_uuid for record in store.trash()] == [stuck]
+
+
+def test_a_scrub_that_cannot_begin_keeps_no_trash_and_no_partials(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies beside the bytes about the last one cannot be read: nothing else depends on it."""
+    bench.converge()
+    store, now = bench.store(), bench.clock.now()
+    store.discard(TrashRecord("0" * 32, "default", "gone", now, now))
+    store.stage("get-abandoned", keep_bytes=0, size_hint=None).close()
+
+    def unreadable(_: object) -> None:
+        raise errors.StorageUnavailable("scrub.json: Permission denied")
+
+    monkeypatch.setattr(bench.engine.scrubs, "look", unreadable)
+    bench.clock.advance(timedelta(days=30))
+    bench.engine.do(STORE)
+    assert store.trash() == ()
+    assert store.partials == {}
