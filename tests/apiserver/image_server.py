@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 
 PIECE = 64 * 1024
 TRICKLE_S = 0.1
+LAST = 1024 * 1024
+SIP = 2048
+"""What comes of the last mebibyte at a time: more a second than the least that a source may send, and nothing that is
+held comes to its end while a busy machine does what it is held for."""
 
 
 @dataclass
 class ImageServer:
-    """Files by path. Those in `held` only trickle after `hold_after` bytes, until `flow` is set."""
+    """Files by path. Those in `held` only trickle after `hold_after` bytes, ever thinner, until `flow` is set."""
 
     port: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
@@ -84,9 +88,10 @@ def _handler(state: ImageServer) -> type[http.server.BaseHTTPRequestHandler]:
         def _send(self, data: memoryview, start: int) -> None:
             at = start
             while at < len(data) and not state.closing:
-                if self.path in state.held and at >= state.hold_after:
-                    state.flow.wait(TRICKLE_S)
-                piece = data[at : at + PIECE]
+                size = PIECE
+                if self.path in state.held and at >= state.hold_after and not state.flow.wait(TRICKLE_S):
+                    size = PIECE if at < len(data) - LAST else SIP
+                piece = data[at : at + size]
                 self.wfile.write(piece)
                 at += len(piece)
                 state.sent[self.path] = state.sent.get(self.path, 0) + len(piece)

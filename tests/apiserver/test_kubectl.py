@@ -67,9 +67,9 @@ def test_waiting_for_ready_means_this_generation(
     after = operating.image("moved", images.add("/after.raw", make.raw(8 * 1024 * 1024, seed=22)))
     apply(kube, namespace, after)
     try:
-        soon = ["--timeout=1s", "-n", namespace, "image/moved"]
-        assert kube.kubectl("wait", "--for=condition=Ready", *soon, check=False).returncode != 0
-        kube.kubectl("wait", "--for=condition=Available", *soon)
+        moved = ["-n", namespace, "image/moved"]
+        assert kube.kubectl("wait", "--for=condition=Ready", "--timeout=1s", *moved, check=False).returncode != 0
+        kube.kubectl("wait", "--for=condition=Available", "--timeout=60s", *moved)
     finally:
         images.flow.set()
     operator.wait_for("image/moved", namespace)
@@ -119,7 +119,7 @@ def test_a_storage_and_its_images_go_together_in_any_order(
     for what in order:
         kube.kubectl("delete", what, "-n", namespace, "--wait=false")
     for what in order:
-        done = kube.kubectl("wait", "--for=delete", what, "-n", namespace, "--timeout=30s", check=False)
+        done = kube.kubectl("wait", "--for=delete", what, "-n", namespace, "--timeout=60s", check=False)
         assert done.returncode == 0 or "NotFound" in done.stderr, f"{done.stderr}\n{operator.tail()}"
     left = [path for path in (root / "objects").rglob("*") if path.is_file() and path.suffix != ".json"]
     assert [path.read_bytes() for path in left] == [make.raw(seed=25)], "what is in the trash stays with its directory"
