@@ -111,9 +111,9 @@ class Case:
 
     def transfer_keys(self) -> frozenset[str]:
         """Name the transfers of the source that may be under way, whoever started them."""
-        current = self.image.status.current
-        pinned = {self.key(current.content.sha256)} if current is not None else set()
-        return frozenset({self.key()} | pinned)
+        status = self.image.status
+        known = (status.current, source.remembered(self.image.spec, status.history))
+        return frozenset({self.key(), *(self.key(one.content.sha256) for one in known if one is not None)})
 
     def request(
         self,

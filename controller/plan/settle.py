@@ -20,7 +20,8 @@ def known_revision(case: Case) -> Revision | None:
     """Return the verified revision that satisfies the spec, where one is known.
 
     Known is what the status says, what a claim on a storage says (a crash between placing and writing the status, or a
-    wiped state), what the transfer of this very spec just placed, and what another image of the namespace has.
+    wiped state), what the transfer of this very spec just placed, what another image of the namespace has, and what the
+    history remembers although the bytes are gone.
     """
     spec = case.image.spec
     source_id = source.source_id(spec.url, spec.checksum_from)
@@ -48,7 +49,7 @@ def known_revision(case: Case) -> Revision | None:
     if shared is not None and source.satisfies(spec, shared.content, "") and _held(case, shared.content):
         proof, origin = source.proof(spec, None), Origin(shared.by, length=shared.length, fetched_bytes=0)
         return Revision(shared.content, source_id, spec.url.redacted, case.now, proof, origin)
-    return None
+    return source.remembered(spec, case.image.status.history)
 
 
 def _held(case: Case, content: Content) -> bool:

@@ -2,9 +2,10 @@
 
 import hashlib
 import uuid
+from collections.abc import Iterable
 
 from controller.model.digest import Digest
-from controller.model.image import ChecksumFrom, Content, Format, ImageSpec, MediaType
+from controller.model.image import ChecksumFrom, Content, Format, ImageSpec, MediaType, Revision, UpdatePolicy
 from controller.model.resource import BackupStorage, Image, Key
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
@@ -71,6 +72,17 @@ def satisfies(spec: ImageSpec, content: Content, known_source_id: str) -> bool:
         return same_source
     matches = any(spec.checksum.matches(digest) for digest in content.source_digests)
     return matches and (spec.checksum.algorithm.identifies or same_source)
+
+
+def remembered(spec: ImageSpec, older: Iterable[Revision]) -> Revision | None:
+    """Return the older revision that a spec without a checksum asks for again: its digest pins the bytes, as of any.
+
+    A checksum, or a list, says itself what the bytes must be; who imports whatever is new wants what there is now.
+    """
+    importing = spec.interval is not None and spec.update_policy is UpdatePolicy.IMPORT
+    if spec.checksum is not None or spec.checksum_from is not None or importing:
+        return None
+    return next((one for one in older if satisfies(spec, one.content, one.source_id)), None)
 
 
 def contradiction(spec: ImageSpec, content: Content, max_size_bytes: int) -> tuple[Reason, str] | None:
