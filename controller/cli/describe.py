@@ -248,14 +248,23 @@ def _source(source: Mapping[str, Any], now: datetime) -> Iterator[str]:
     for one in source.get("skipped", ()):
         yield _short("skipped", f"{one['url']} ({one['reason']}): {one['message']}")
     if "fetchedBytes" in source:
-        of = f" of {quantity.format_bytes(source['length'])}" if "length" in source else ""
-        yield _short("fetched", quantity.format_bytes(source["fetchedBytes"]) + of)
+        yield _short("fetched", _fetched(source["fetchedBytes"], source.get("length")))
     if "checkedAt" in source:
         yield _short("looked at", _when(source["checkedAt"], now))
     if "checkError" in source:
         yield _short("look failed", source["checkError"])
     if "seen" in source:
         yield _short("source has now", ", ".join(_version(source["seen"])))
+
+
+def _fetched(fetched: int, length: int | None) -> str:
+    """Say what a download cost; what was fetched in vain counts too, of sources that were skipped or begun anew."""
+    size = quantity.format_bytes(fetched)
+    if length is None:
+        return size
+    if fetched > length:
+        return f"{size} in all, to have {quantity.format_bytes(length)}"
+    return f"{size} of {quantity.format_bytes(length)}"
 
 
 def _version(seen: Mapping[str, Any]) -> Iterator[str]:

@@ -56,9 +56,8 @@ class Origin:
     """The mirror that was asked, redacted; None: the url itself was."""
     skipped: tuple[Skipped, ...] = ()
     fetched_bytes: int | None = None
-    """How many of them were fetched, for this image and those that share its transfer: less than `length` where a
-    download was gone on with, 0 where the
-    bytes were here. None: not known."""
+    """How many bytes were fetched, for this image and those that share its transfer: less than `length` where it went
+    on with one, 0 where the bytes were here, more where some were fetched in vain. None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

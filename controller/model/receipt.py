@@ -42,7 +42,7 @@ class Fetched:
     peer: Peer | None
     """None: the source is a file, or nobody noted it."""
     fetched_bytes: int
-    """Over the network, in this try and those before that it went on from in one process."""
+    """Over the network in this try, of all sources that it asked: what was fetched in vain counts too."""
     resumed_bytes: int
     """There already, from a try before."""
     length: int | None

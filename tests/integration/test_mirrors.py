@@ -84,6 +84,11 @@ def test_a_mirror_with_other_bytes_is_skipped_and_named(shell: Shell, mirror: Se
         named = f"{bad.url('/m')} was skipped: expected {CHECKSUM}, got sha256:{wrong}"
         logged = [json.loads(line) for line in shell.err.splitlines() if line.startswith("{")]
     assert ready(shell)["message"] == f"stored and verified on default; {named}"
+    assert shell.status("a")["source"]["fetchedBytes"] == 2 * len(IMAGE), "what was fetched in vain is told of"
+    assert shell("describe", "image", "a") == 0
+    assert "fetched:          18Mi in all, to have 9Mi" in shell.out
+    assert f"from {mirror.url('/m.raw')}" in shell.out
+    assert "18Mi fetched in all" in shell.out
     assert stored(shell) == [IMAGE]
     told = [line for line in logged if line["event"] == "transfer.source_skipped"]
     assert [line["reason"] for line in told] == ["SourceUnreachable", "ChecksumMismatch"]
