@@ -40,12 +40,28 @@ def watch(case: Case, plan: Plan) -> Plan:
     if subject is None or request is None or plan.again:
         return plan
     if request.key in case.observed.owned:
-        return replace(plan, looking=True)
+        wait = _told_to_wait(case, request.key)
+        return replace(plan, looking=True) if wait is None else _comes_again(plan, request.key, wait)
     wait = _due(case, subject, plan.status.watch.checked_at) - case.now
     if wait > timedelta(0):
         return replace(plan, requeue=wait if plan.requeue is None else min(plan.requeue, wait))
     effects: tuple[Effect, ...] = (*plan.effects, StartTransfer(request))
     return replace(plan, effects=effects, looking=True, summary=f"{plan.summary}; look at the source")
+
+
+def _told_to_wait(case: Case, key: str) -> timedelta | None:
+    """Return how long a look has to wait until its origin may be asked; None: it was not told to."""
+    state = case.observed.transfers.get(key)
+    if not isinstance(state, Broken) or state.failure.reason is not Reason.QUEUED:
+        return None
+    return state.failure.retry_after or timedelta(seconds=case.limits.progress_interval_s)
+
+
+def _comes_again(plan: Plan, key: str, wait: timedelta) -> Plan:
+    """Let go of a look that has to wait. It holds up nothing else: the plan is what it would be without it."""
+    effects: tuple[Effect, ...] = (*plan.effects, ReleaseTransfer(key))
+    requeue = wait if plan.requeue is None else min(plan.requeue, wait)
+    return replace(plan, effects=effects, requeue=requeue, summary=f"{plan.summary}; the look at the source waits")
 
 
 def _due(case: Case, subject: Revision, checked_at: datetime | None) -> datetime:
@@ -81,19 +97,22 @@ def note(case: Case) -> Plan | None:
     """Write down what a look said; None: none has ended."""
     for key in _looks(case):
         state = case.observed.transfers.get(key)
-        if isinstance(state, Looked | Broken):
+        if isinstance(state, Looked | Broken) and (_told_to_wait(case, key) is None or not _is_current(case, key)):
             return _noted(case, key, state)
     return None
+
+
+def _is_current(case: Case, key: str) -> bool:
+    """Whether it is the look at what is served now, not at what was before."""
+    subject = _subject(case)
+    return subject is not None and key == _request(case, subject).key
 
 
 def _noted(case: Case, key: str, state: Looked | Broken) -> Plan:
     release, old = (ReleaseTransfer(key),), case.image.status
     subject = _subject(case)
-    if subject is None or key != _request(case, subject).key:
+    if subject is None or not _is_current(case, key):
         return Plan(old, "forget a look at another source", effects=release, again=True)
-    if isinstance(state, Broken) and state.failure.reason is Reason.QUEUED:
-        wait = state.failure.retry_after or timedelta(seconds=case.limits.progress_interval_s)
-        return Plan(old, "the look at the source waits for its turn", effects=release, requeue=wait)
     if isinstance(state, Broken):
         told = f"{state.failure.reason}: {state.failure.message}"
         return _write(case, replace(old.watch, checked_at=case.now, error=told), release)

@@ -9,7 +9,7 @@ from controller.model.image import ChecksumFrom, UpdatePolicy
 from controller.model.origin import Origin, Sighting, Validator
 from controller.model.transfer import Failure, Looked, Placed
 from controller.model.url import SourceUrl
-from controller.plan.effects import ReleaseTransfer
+from controller.plan.effects import ReleaseTransfer, StartTransfer
 from controller.reasons import Reason
 from tests.fakes.world import World, available, content, ready, reason, spec, stalled
 from tests.unit.plan.looking import HOUR, LATER, A, look, looks, served, told, watching
@@ -275,6 +275,48 @@ def test_a_look_that_waits_for_its_turn_writes_nothing_and_comes_again(world: Wo
     assert (plan.requeue, world.image.status) == (timedelta(seconds=9), before)
     world.now += timedelta(seconds=9)
     assert len(looks(world.settle())) == 1
+
+
+BUSY = Failure(Reason.QUEUED, "busy", terminal=False, retry_after=timedelta(hours=2))
+
+
+def test_a_look_that_waits_for_its_turn_holds_up_no_healing() -> None:
+    """Its origin said to wait for hours; the copy that was lost lies on another storage, too."""
+    world = World.of(watching(), "s1", "s2")
+    world.sources = {A: content(1)}
+    served(world, watching(backup_storages=("s1", "s2")))
+    world.now += LATER
+    world.settle()
+    world.store("s2").objects.clear()
+    world.finish(BUSY)
+    plan = world.settle()
+    assert not ready(world)
+    assert [effect.request.origin is not None for effect in plan.effects if isinstance(effect, StartTransfer)] == [True]
+    assert not looks(plan)
+    world.finish()
+    world.settle()
+    assert ready(world)
+
+
+def test_a_look_that_waits_for_its_turn_holds_up_no_resync(world: World) -> None:
+    world.now += LATER
+    world.settle()
+    world.finish(BUSY)
+    plan = world.settle()
+    assert plan.requeue is not None
+    assert plan.requeue <= timedelta(seconds=720), "the copies are looked at as ever"
+    assert not plan.looking
+
+
+def test_a_look_at_what_is_not_served_any_more_is_forgotten_even_if_it_was_told_to_wait(world: World) -> None:
+    world.now += LATER
+    world.settle()
+    world.finish(BUSY)
+    world.sources[B] = content(2)
+    world.edit(watching(B))
+    world.run()
+    assert ready(world)
+    assert not world.states
 
 
 def test_what_was_adopted_gets_its_version_from_the_first_look(world: World) -> None:
