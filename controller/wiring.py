@@ -163,20 +163,10 @@ def standalone(settings: Settings, mode: StandaloneSettings, paths: Sequence[Pat
     lock = InstanceLock(mode.state_dir).acquire()
     try:
         with State.open(mode.state_dir, system) as state:
+            followed = following(settings.source, mode, state, system, secrets, mode.state_dir / "git")
             built = Built(settings, state, system, forbidden, secrets=secrets)
-            try:
-                yield Standalone(
-                    state,
-                    built.engine,
-                    built.progress,
-                    loader(system, mode.state_dir),
-                    GitWorkingCopies(system),
-                    mode,
-                    system,
-                    following(settings.source, mode, state, system, secrets, mode.state_dir / "git"),
-                )
-            finally:
-                built.close()
+            with _instance(built, state, mode, system, followed) as instance:
+                yield instance
     finally:
         lock.release()
 
@@ -213,18 +203,20 @@ def rehearsal(settings: Settings, mode: StandaloneSettings) -> Iterator[Standalo
     system = SystemClock()
     with State.rehearse(mode.state_dir, system) as state:
         built = Built(settings, state, system, [mode.state_dir], storages=RehearsedStorages)
-        try:
-            yield Standalone(
-                state,
-                built.engine,
-                built.progress,
-                loader(system, mode.state_dir),
-                GitWorkingCopies(system),
-                mode,
-                system,
-            )
-        finally:
-            built.close()
+        with _instance(built, state, mode, system) as instance:
+            yield instance
+
+
+@contextmanager
+def _instance(
+    built: Built, state: State, mode: StandaloneSettings, clock: Clock, followed: Following | None = None
+) -> Iterator[Standalone]:
+    """Give what was built its manifests, and close it."""
+    trees, copies = loader(clock, mode.state_dir), GitWorkingCopies(clock)
+    try:
+        yield Standalone(state, built.engine, built.progress, trees, copies, mode, clock, followed)
+    finally:
+        built.close()
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """`ports.Resources` on a real API server: the promises of tests/contract/test_resources.py, and what that adds."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ from controller.model.image import ImageStatus, Phase
 from controller.model.resource import BackupStorage, Image, Key, Kind
 from tests.apiserver import cluster, operating
 from tests.fakes.clock import FakeClock
+from tests.fakes.resources import race
 
 pytestmark = pytest.mark.needs_kube
 DEBIAN = Key(Kind.IMAGE, "default", "debian")
@@ -124,22 +124,7 @@ def test_a_write_never_lands_on_a_successor(store: Store) -> None:
 
 def test_of_writers_that_saw_the_same_version_one_wins(store: Store) -> None:
     image = store.put()
-    won: list[int] = []
-    start = threading.Barrier(4)
-
-    def write(attempts: int) -> None:
-        start.wait()
-        try:
-            store.resources.write_image_status(image, ImageStatus(attempts=attempts))
-        except errors.Conflict:
-            return
-        won.append(attempts)
-
-    threads = [threading.Thread(target=write, args=(attempts,)) for attempts in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    won = race(store.resources, image)
     assert won == [store.stored()["status"]["attempts"]]
 
 

@@ -1,6 +1,5 @@
 """What every `ports.Resources` promises: the fake of the engine's tests and the SQLite state run the same suite."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from controller.model.resource import API_VERSION, REQUESTED_AT, Key, Kind
 from controller.model.stored import Verb
 from controller.ports import Resources
 from tests.fakes.clock import FakeClock
-from tests.fakes.resources import FakeResources
+from tests.fakes.resources import FakeResources, race
 
 IMAGE = Key(Kind.IMAGE, "default", "debian")
 STORAGE = Key(Kind.BACKUP_STORAGE, "", "main")
@@ -188,22 +187,7 @@ def test_of_writers_that_saw_the_same_version_one_wins(keeper: Keeper) -> None:
     keeper.put(IMAGE, SPEC)
     image = keeper.resources.image(IMAGE)
     assert image is not None
-    won: list[int] = []
-    start = threading.Barrier(4)
-
-    def write(attempts: int) -> None:
-        start.wait()
-        try:
-            keeper.resources.write_image_status(image, ImageStatus(attempts=attempts))
-        except errors.Conflict:
-            return
-        won.append(attempts)
-
-    threads = [threading.Thread(target=write, args=(attempts,)) for attempts in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    won = race(keeper.resources, image)
     after = keeper.resources.image(IMAGE)
     assert after is not None
     assert won == [after.status.attempts]

@@ -8,10 +8,10 @@ import contextlib
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self
+
+from tests.fakes.loopback import Listener
 
 _ZEROS = bytes(2**18)
 
@@ -74,58 +74,26 @@ class Peer:
 Script = Callable[[Peer], None]
 
 
-class HostileServer:
+class HostileServer(Listener):
     """Listens while its `with` block runs. `tls` makes it speak TLS."""
 
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
+        super().__init__(address)
         self._scripts = scripts
         self._tls = tls
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._listener = socket.create_server((address, 0), family=family)
-        self.address = address
-        self.port = int(self._listener.getsockname()[1])
         self.peers: list[Peer] = []
-        self.connections = 0
         self.problems: list[BaseException] = []
-        self._threads: list[threading.Thread] = []
-        self._open: list[socket.socket] = []
 
     def url(self, path: str = "/image", host: str = "127.0.0.1") -> str:
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}{path}"
 
-    def __enter__(self) -> Self:
-        self._start(self._accept)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for sock in self._open:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        super().__exit__(kind, error, at)
         if error is None and self.problems:
             raise self.problems[0]
 
-    def _start(self, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=f"hostile-{self.port}")
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.append(sock)
-            self.connections += 1
-            number = self.connections
-            self._start(lambda sock=sock, number=number: self._serve(sock, number))  # type: ignore[misc]
-
-    def _serve(self, sock: socket.socket, number: int) -> None:
+    def serve(self, sock: socket.socket, number: int) -> None:
+        """Run the script of this connection."""
         try:
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True)

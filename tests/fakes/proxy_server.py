@@ -3,60 +3,29 @@
 import base64
 import contextlib
 import socket
-import threading
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
+from tests.fakes.loopback import Listener
 
-class ProxyServer:
+
+class ProxyServer(Listener):
     """Runs while its `with` block does. Finds every name on 127.0.0.1. `password` set: asks for user `gold`."""
 
     def __init__(self, password: str | None = None) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        super().__init__()
         self._wanted = None if password is None else base64.b64encode(f"gold:{password}".encode()).decode()
-        self.port = int(self._listener.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.requests: list[bytes] = []
         """Heads as they came."""
         self.relayed: list[bytes] = []
         """What went through tunnels, towards the origin, piece by piece."""
-        self._threads: list[threading.Thread] = []
-        self._open: list[socket.socket] = []
 
     @property
     def request_lines(self) -> list[str]:
         return [head.split(b"\r\n")[0].decode() for head in self.requests]
 
-    def __enter__(self) -> Self:
-        self._start(self._accept)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        for sock in (self._listener, *self._open):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(10)
-        for sock in self._open:
-            sock.close()
-
-    def _start(self, target: object, *arguments: object) -> None:
-        thread = threading.Thread(target=target, args=arguments, name=f"proxy-{self.port}")  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.append(sock)
-            self._start(self._serve, sock)
-
-    def _serve(self, sock: socket.socket) -> None:
+    def serve(self, sock: socket.socket, number: int) -> None:
+        """Read one request; tunnel it or pass it on."""
         with contextlib.suppress(OSError):
             head = b""
             while b"\r\n\r\n" not in head:

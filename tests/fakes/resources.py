@@ -12,7 +12,7 @@ from controller.model.backup_storage import BackupStorageSpec, BackupStorageStat
 from controller.model.image import ImageSpec, ImageStatus
 from controller.model.resource import REQUESTED_AT, BackupStorage, Image, Key, Kind, Meta, Resource
 from controller.model.selector import namespace_labels
-from controller.ports import Clock
+from controller.ports import Clock, Resources
 
 
 class FakeResources:
@@ -115,3 +115,24 @@ class FakeResources:
     @staticmethod
     def _next(meta: Meta) -> Meta:
         return replace(meta, version=str(int(meta.version) + 1))
+
+
+def race(resources: Resources, image: Image) -> list[int]:
+    """Let four writers that saw the same version write another count of tries each; return the counts that got in."""
+    won: list[int] = []
+    start = threading.Barrier(4)
+
+    def write(attempts: int) -> None:
+        start.wait()
+        try:
+            resources.write_image_status(image, ImageStatus(attempts=attempts))
+        except errors.Conflict:
+            return
+        won.append(attempts)
+
+    threads = [threading.Thread(target=write, args=(attempts,)) for attempts in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return won
