@@ -74,6 +74,8 @@ class FetchRequest:
     max_bytes: int | None = None
     credentials: Credentials | None = None
     """For the origin of `url` only, and only if it is one of theirs: no redirect carries them on."""
+    namespace: str = ""
+    """For whose image: namespaces have what an origin bears in turn."""
 
 
 class Body(Protocol):

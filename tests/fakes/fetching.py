@@ -37,6 +37,7 @@ def asking(
     max_bytes: int | None = None,
     stall_s: float = 10,
     connect_s: float = 10,
+    namespace: str = "",
 ) -> FetchRequest:
     """Return a request for a URL."""
     return FetchRequest(
@@ -47,6 +48,7 @@ def asking(
         whole_bytes=whole_bytes,
         peek=peek,
         max_bytes=max_bytes,
+        namespace=namespace,
     )
 
 

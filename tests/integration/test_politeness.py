@@ -122,6 +122,23 @@ def test_redirects_are_requests_too() -> None:
         assert server.connections == 10
 
 
+def test_a_namespace_leaves_the_next_request_to_another_that_waits() -> None:
+    with HostileServer(serving(b"image")) as server:
+        clock = FakeClock()
+        source = http_source(clock, politeness=Politeness(clock, PolitenessSettings(4, 10), tick_s=0.001))
+        for _ in range(10):
+            fetch(source, asking(server.url(), namespace="a"))
+        for namespace in ("b", "a"):
+            with pytest.raises(errors.OriginBusy, match="was asked 10 times in a minute already"):
+                source.open(asking(server.url(), namespace=namespace), NEVER)
+        clock.advance(6)
+        with pytest.raises(errors.OriginBusy):
+            source.open(asking(server.url(), namespace="a"), NEVER)
+        assert fetch(source, asking(server.url(), namespace="b")) == b"image"
+        clock.advance(6)
+        assert fetch(source, asking(server.url(), namespace="a")) == b"image"
+
+
 def test_all_images_of_an_instance_wait_for_the_origin_and_no_try_is_counted(tmp_path: Path) -> None:
     """Two images with `retry.limit: 1`: whoever is second is told to wait, sends nothing, and gives up nothing."""
     arrivals: list[float] = []

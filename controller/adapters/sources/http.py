@@ -77,7 +77,7 @@ class HttpSource:
         for _ in range(self._limits.max_redirects + 1):
             patience = Patience(self._clock, stop, self._limits)
             with ExitStack() as held:
-                held.callback(self._politeness.enter(url.origin, stop).close)
+                held.callback(self._politeness.enter(url.origin, stop, request.namespace).close)
                 allowed_s = request.timeouts.connect.total_seconds()
                 dialled = self._dialler.dial(url, allowed_s, _told(url, request), patience, stop)
                 held.callback(dialled.wire.close)

@@ -1,12 +1,16 @@
 """Good manners towards servers: so many connections and requests a minute per origin, and none before Retry-After.
 
+Where there are fewer requests than are wanted, namespaces have them in turn, so that one with thousands of images keeps
+the others waiting for one request and not for thousands: who is sent away, or waits here, has a place in the line, and
+whoever is behind it, or in no line, leaves a request for it.
+
 An origin is `scheme://host:port`. All who ask share one `Politeness`. It is kept in memory: a restart forgets who asked
 for a pause, save for the images that were answered so, whose status has the time.
 """
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -23,6 +27,9 @@ HOLD_S = 2.0
 holds a transfer slot that others could use."""
 BUSY_FOR_S = 10.0
 """When to come again to an origin whose connections are all in use: nobody knows when one ends."""
+LATE_S = 30.0
+"""Seconds that a place in the line is kept for a namespace beyond the time that it was told: images are looked at in
+passes, and wait for a slot. Nothing is lost by a place that nobody comes for: a request is spared, not its pace."""
 MAX_AT_REST = 1024
 """Origins that are remembered; beyond it those without connections, debts and pauses are dropped."""
 
@@ -34,11 +41,24 @@ class _Origin:
     tokens: float
     counted_at: float
     connections: int = 0
-    promised_until: float = 0.0
-    """Until when requests that were sent away were told to come again, one after the other."""
+    line: dict[str, float] = field(default_factory=dict)
+    """Namespaces that wait for a request, in the order of their turns, and until when their places are kept."""
+    promised: dict[str, float] = field(default_factory=dict)
+    """Until when requests that were sent away were told to come again, one after the other, by namespace."""
     paused_until: float = 0.0
     paused_because: str = ""
     """What to say of the pause; made when it begins, as a text that moved with the clock would change statuses."""
+
+    def needs(self, namespace: str, now: float, most: int) -> int:
+        """Return how many requests there must be for a namespace to have one: one for each that is before it, too."""
+        self.line = {name: until for name, until in self.line.items() if until > now}
+        before = list(self.line)
+        place = before.index(namespace) if namespace in self.line else len(before)
+        return min(1 + place, most)
+
+    def wait_in_line(self, namespace: str, until: float) -> None:
+        """Keep a place for a namespace, the last one if it has none."""
+        self.line[namespace] = max(until, self.line.get(namespace, until))
 
 
 class Turn:
@@ -65,8 +85,10 @@ class Politeness:
         self._origins: dict[str, _Origin] = {}
         self._free = threading.Condition()
 
-    def enter(self, origin: str, stop: StopToken) -> Turn:
+    def enter(self, origin: str, stop: StopToken, namespace: str = "") -> Turn:
         """Take a connection and a request of an origin's share, waiting `HOLD_S` seconds for it at most.
+
+        `namespace`: for whose image.
 
         Raises:
             OriginBusy: not so soon; its `retry_after` says when. Nothing was sent. Interrupted.
@@ -82,13 +104,17 @@ class Politeness:
                 if found.paused_until > now:
                     wait = timedelta(seconds=math.ceil(found.paused_until - now))
                     raise errors.OriginBusy(f"{origin} {found.paused_because}", retry_after=wait)
-                token_s = max(0.0, (1 - found.tokens) * 60 / self._settings.requests_per_minute)
+                per_minute = self._settings.requests_per_minute
+                token_s = max(0.0, (found.needs(namespace, now, per_minute) - found.tokens) * 60 / per_minute)
                 if token_s == 0 and found.connections < self._settings.connections_per_origin:
                     found.tokens -= 1
                     found.connections += 1
+                    found.line.pop(namespace, None)
                     return Turn(self, origin)
+                if token_s > 0:
+                    found.wait_in_line(namespace, now + token_s + LATE_S)
                 if now >= deadline or now + token_s > deadline:
-                    raise self._busy(origin, found, now)
+                    raise self._busy(origin, found, namespace, now, token_s)
                 self._free.wait(min(token_s or self._tick_s, self._tick_s, deadline - now))
 
     def pause(self, origin: str, wait: timedelta, status: int) -> None:
@@ -134,13 +160,16 @@ class Politeness:
             or found.tokens + (now - found.counted_at) * most / 60 < most
         }
 
-    def _busy(self, origin: str, found: _Origin, now: float) -> errors.OriginBusy:
+    def _busy(self, origin: str, found: _Origin, namespace: str, now: float, token_s: float) -> errors.OriginBusy:
         """Send a request away. Each is told a time of its own, so that they do not come back together."""
         per_minute = self._settings.requests_per_minute
-        if found.tokens < 1:
-            first = now + (1 - found.tokens) * 60 / per_minute
-            found.promised_until = max(first, found.promised_until + 60 / per_minute)
-            wait = timedelta(seconds=found.promised_until - now)
+        if token_s > 0:
+            found.promised = {name: until for name, until in found.promised.items() if until > now}
+            until, last = now + token_s, found.promised.get(namespace)
+            if last is not None:
+                until = max(until, last + len(found.line) * 60 / per_minute)
+            found.promised[namespace] = until
+            wait = timedelta(seconds=until - now)
             return errors.OriginBusy(f"{origin} was asked {per_minute} times in a minute already", retry_after=wait)
         most = self._settings.connections_per_origin
         return errors.OriginBusy(

@@ -77,7 +77,8 @@ class ChecksumLists:
         """Return a small file, all of it; an origin that the credentials are not for is asked without them."""
         limit = checksum_list.MAX_BYTES
         told = self._told if self._told is not None and self._told.allows(url) else None
-        body = self._source.open(FetchRequest(url, request.timeouts, credentials=told), self._stop)
+        asked = FetchRequest(url, request.timeouts, credentials=told, namespace=request.namespace)
+        body = self._source.open(asked, self._stop)
         try:
             if body.total_bytes is not None and body.total_bytes > limit:
                 raise errors.TooLarge(f"it has {body.total_bytes} bytes, at most {limit} are read")

@@ -2,7 +2,8 @@
 
 Pure data, no locks: the owner serialises. A namespace with 500 waiting entries delays another one by at most one slot,
 and one whose sources never end cannot have all slots: of several, one is always left to the others. An origin gets a
-bounded number of slots too; who waits for a busy one does not keep those behind it waiting.
+bounded number of slots too, and of several of these one is left to other namespaces as well; who waits for a busy one
+does not keep those behind it waiting.
 """
 
 import sys
@@ -10,6 +11,10 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+K = TypeVar("K")
 
 
 @dataclass(slots=True)
@@ -59,6 +64,8 @@ class FairQueue:
         """Slots by namespace; those without are not in."""
         self._asked: Counter[str] = Counter()
         """Slots by origin; those without are not in."""
+        self._asked_by: Counter[tuple[str, str]] = Counter()
+        """The same by namespace and origin."""
         self._lanes: dict[str, _Lane] = {}
         self._turns: deque[str] = deque()
         """Namespaces with entries; the first one is next."""
@@ -94,18 +101,17 @@ class FairQueue:
             if self._held[namespace] >= self._bound:
                 continue
             lane = self._lanes[namespace]
-            ticket = lane.first(self._may_ask)
+            ticket = lane.first(partial(self._may_ask, namespace))
             if ticket is not None:
                 return self._give(namespace, lane, ticket)
         return None
 
     def give_back(self, namespace: str, origin: str = "") -> None:
         """Say that one of the slots of the namespace, and of the origin, is free again."""
-        for held, name in ((self._held, namespace), (self._asked, origin)):
-            if name:
-                held[name] -= 1
-                if not held[name]:
-                    del held[name]
+        _lower(self._held, namespace)
+        if origin:
+            _lower(self._asked, origin)
+            _lower(self._asked_by, (namespace, origin))
 
     def clear(self) -> None:
         """Forget everybody who waits; slots stay held."""
@@ -113,8 +119,9 @@ class FairQueue:
         self._turns.clear()
         self._where.clear()
 
-    def _may_ask(self, origin: str) -> bool:
-        return self._asked[origin] < self._origin_bound
+    def _may_ask(self, namespace: str, origin: str) -> bool:
+        left = self._origin_bound - self._asked[origin]
+        return left > 0 and self._asked_by[namespace, origin] < max(self._origin_bound - 1, 1)
 
     def _give(self, namespace: str, lane: _Lane, ticket: int) -> str:
         self._turns.remove(namespace)
@@ -123,6 +130,7 @@ class FairQueue:
         self._held[namespace] += 1
         if origin:
             self._asked[origin] += 1
+            self._asked_by[namespace, origin] += 1
         if lane.tickets:
             self._turns.append(namespace)
         else:
@@ -163,3 +171,9 @@ class FairQueue:
                 rounds = rank if own_turn_seen else rank + 1
                 position += min(len(self._lanes[other].tickets), rounds)
         return position
+
+
+def _lower(held: Counter[K], name: K) -> None:
+    held[name] -= 1
+    if not held[name]:
+        del held[name]

@@ -230,6 +230,7 @@ class Download:
             whole_bytes=foothold.record.total_bytes if foothold is not None and foothold.mixed else None,
             max_bytes=request.max_size_bytes,
             credentials=credentials.for_url(self._told, request, self._trail.url),
+            namespace=request.namespace,
         )
 
     @staticmethod

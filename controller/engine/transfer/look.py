@@ -36,6 +36,7 @@ def _sighting(request: TransferRequest, source: Source, stop: StopToken, told: C
     """Ask for the first byte, and hang up after the head of the answer: a signed url may allow nothing but GET."""
     url = request.mirrors[0] if request.mirrors else request.url
     allowed = credentials.for_url(told, request, url)
-    body = source.open(FetchRequest(url, request.timeouts, peek=True, credentials=allowed), stop)
+    asked = FetchRequest(url, request.timeouts, peek=True, credentials=allowed, namespace=request.namespace)
+    body = source.open(asked, stop)
     body.close()
     return Sighting(credentials.without_secrets(body.validator, told, url), body.total_bytes)

@@ -220,6 +220,7 @@ class Prover:
             validator=Validator(known.etag),
             max_bytes=self._request.max_size_bytes,
             credentials=self._told,
+            namespace=self._request.namespace,
         )
 
     def answered(self, answer: Answer) -> Placed | None:

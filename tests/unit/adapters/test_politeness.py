@@ -1,5 +1,6 @@
 """How much of us an origin gets: connections, requests a minute, and nothing before Retry-After."""
 
+import heapq
 import threading
 from datetime import timedelta
 
@@ -86,6 +87,74 @@ def test_who_is_sent_away_is_told_a_time_of_its_own() -> None:
     for _ in range(10):
         here.enter(HERE, NEVER)
     assert wait_of(held_back(here)) == pytest.approx(6), "promises of an hour ago are past"
+
+
+def test_namespaces_have_an_origins_requests_in_turn_however_many_images_they_have() -> None:
+    """One has a thousand images; two have a few, and come when all was promised: half a minute, not hours.
+
+    Ten a minute: the first ten go at once. After that the pace is six seconds for all together.
+    """
+    clock = FakeClock()
+    began = clock.monotonic()
+    here = polite(clock, connections=1000, requests=10)
+    wants = [(0.0, f"a-{number}") for number in range(1000)] + [(1.0, "b-0"), (1.0, "b-1"), (90.0, "c-0")]
+    heapq.heapify(wants)
+    served: dict[str, float] = {}
+    while len(served) < 120:
+        at, name = heapq.heappop(wants)
+        clock.advance(max(began + at - clock.monotonic(), 0.0))
+        try:
+            here.enter(HERE, NEVER, name[0]).close()
+        except errors.OriginBusy as error:
+            heapq.heappush(wants, (clock.monotonic() - began + wait_of(error), name))
+        else:
+            served[name] = clock.monotonic() - began
+    times = sorted(served.values())
+    assert times[:10] == [0.0] * 10
+    # two rounds of two namespaces: one until the time that it was told, one more where its turn was just over
+    assert served["b-0"] <= 2 * 2 * 6
+    assert served["b-1"] <= served["b-0"] + 2 * 2 * 6
+    assert served["c-0"] <= 90 + 2 * 2 * 6
+    # nothing of the pace is lost to places that are kept: a hundred and ten requests at six seconds
+    assert times[-1] == pytest.approx(110 * 6, rel=0.05)
+
+
+def test_a_place_that_nobody_comes_for_is_kept_for_a_while_and_spares_one_request() -> None:
+    clock = FakeClock()
+    here = polite(clock, connections=1000, requests=10)
+    for _ in range(10):
+        here.enter(HERE, NEVER, "a")
+    with pytest.raises(errors.OriginBusy):
+        here.enter(HERE, NEVER, "gone")
+    clock.advance(6)
+    with pytest.raises(errors.OriginBusy) as caught:
+        here.enter(HERE, NEVER, "a")
+    assert wait_of(caught.value) == pytest.approx(6), "the one that there is is another's"
+    clock.advance(6)
+    here.enter(HERE, NEVER, "a")
+    clock.advance(politeness.LATE_S)
+    for _ in range(6):
+        here.enter(HERE, NEVER, "a")
+
+
+def test_more_namespaces_than_requests_in_a_minute_all_get_their_turn() -> None:
+    clock = FakeClock()
+    here = polite(clock, connections=1000, requests=3)
+    wants = [(0.0, f"ns-{number % 20}", number) for number in range(60)]
+    heapq.heapify(wants)
+    began, turns = clock.monotonic(), list[str]()
+    for _ in range(5000):
+        if not wants:
+            break
+        at, namespace, number = heapq.heappop(wants)
+        clock.advance(max(began + at - clock.monotonic(), 0.0))
+        try:
+            here.enter(HERE, NEVER, namespace).close()
+        except errors.OriginBusy as error:
+            heapq.heappush(wants, (clock.monotonic() - began + wait_of(error), namespace, number))
+        else:
+            turns.append(namespace)
+    assert len(turns) == 60
 
 
 def test_nobody_asks_before_retry_after_and_everybody_is_told_when() -> None:

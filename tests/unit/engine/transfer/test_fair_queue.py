@@ -168,6 +168,21 @@ def test_who_waits_for_a_busy_origin_keeps_nobody_waiting() -> None:
     assert (queue.take(), len(queue)) == (None, 0)
 
 
+def test_one_namespace_never_has_the_last_of_several_slots_of_an_origin() -> None:
+    queue = FairQueue(8, per_origin=3)
+    for number in range(4):
+        queue.put("a", f"a-{number}", "x")
+    queue.put("a", "a-y", "y")
+    assert [queue.take() for _ in range(4)] == ["a-0", "a-1", "a-y", None]
+    queue.put("b", "b-0", "x")
+    queue.put("c", "c-0", "x")
+    assert [queue.take(), queue.take()] == ["b-0", None]
+    queue.give_back("b", "x")
+    assert queue.take() == "c-0", "also while the first could have had it"
+    queue.give_back("a", "x")
+    assert queue.take() == "a-2"
+
+
 def test_entries_that_ask_nobody_are_not_bounded_by_origin() -> None:
     queue = FairQueue(per_origin=1)
     for number in range(5):
@@ -194,6 +209,8 @@ def test_everybody_comes_out_and_no_origin_has_more_than_its_share(
             running.append(key)
         held = Counter(wants[key][1] for key in running)
         assert all(count <= per_origin for origin, count in held.items() if origin)
+        of_one = Counter(wants[key] for key in running)
+        assert all(count <= max(per_origin - 1, 1) for (_, origin), count in of_one.items() if origin)
         assert running, "somebody waits and nobody runs"
         done.append(running.pop(0))
         queue.give_back(*wants[done[-1]])
@@ -205,10 +222,10 @@ def test_ten_thousand_who_wait_for_a_busy_origin_are_passed_over_in_one_step() -
     looks = 0
 
     class Counting(FairQueue):
-        def _may_ask(self, origin: str) -> bool:
+        def _may_ask(self, namespace: str, origin: str) -> bool:
             nonlocal looks
             looks += 1
-            return super()._may_ask(origin)
+            return super()._may_ask(namespace, origin)
 
     queue = Counting(64, per_origin=1)
     for number in range(10_000):

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from controller import errors
-from controller.engine.transfer import look
+from controller.engine.transfer import look, one_pass
 from controller.engine.transfer.lanes import Lanes
 from controller.engine.transfer.pool import EmbeddedTransfers
 from controller.model.digest import Digest
@@ -68,6 +68,18 @@ def test_a_list_is_read_and_the_image_is_not_asked_for() -> None:
     asked.put(LIST, f"{DIGEST.hex}  golden.img\n".encode())
     assert run(asked, request(checksum_from=ChecksumFrom(LIST))) == Looked(Sighting(digest=DIGEST))
     assert [one.url for one in asked.asked] == [LIST]
+
+
+@pytest.mark.parametrize("listed", [None, ChecksumFrom(LIST)])
+def test_an_origin_is_asked_for_a_namespace(listed: ChecksumFrom | None) -> None:
+    """By a look, a list and a download alike: what an origin bears is had in turn."""
+    asked = source()
+    asked.put(LIST, f"{DIGEST.hex}  golden.img\n".encode())
+    run(asked, request(namespace="team-a", checksum_from=listed))
+    fetch = replace(world.request("a", namespace="team-a"), checksum_from=listed)
+    one_pass.run(fetch, asked, world.storages("a"), world.RealClock(), world.NEVER, lambda _: None, world.PACE)
+    assert {one.url for one in asked.asked} == {URL} | ({LIST} if listed else set())
+    assert {one.namespace for one in asked.asked} == {"team-a"}
 
 
 @pytest.mark.parametrize(
