@@ -1,7 +1,7 @@
 """The pool where transfers share: who takes a slot, what is told of those who wait, and that nobody waits for ever."""
 
 import threading
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,32 +52,42 @@ class OneByOne(Held):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asking: defaultdict[int | None, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(0))
-        self._answers: defaultdict[int | None, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(0))
-        self._refused: set[int | None] = set()
         self.changed: dict[int | None, bytes] = {}
         """What the source has by the time that it answers that one."""
+        self._news = threading.Condition()
+        self._asking = Counter[int | None]()
+        self._answers = Counter[int | None]()
+        self._refused: set[int | None] = set()
 
     def open(self, request: FetchRequest, stop: StopToken) -> FakeBody:
-        body = FakeSource.open(self, request, stop)
+        who, body = request.max_bytes, FakeSource.open(self, request, stop)
         if body.offset == 0:
-            self.asking[request.max_bytes].release()
-            while not self._answers[request.max_bytes].acquire(timeout=0.01) and not stop.is_set():
-                pass
-            if request.max_bytes in self._refused:
+            with self._news:
+                self._asking[who] += 1
+                self._news.notify_all()
+                while not self._answers[who] and not stop.is_set():
+                    self._news.wait(0.01)
+                self._answers[who] -= 1
+            if who in self._refused:
                 body.close()
                 raise errors.SourceUnreachable("broken off before the answer")
-            if (newer := self.changed.get(request.max_bytes)) is not None:
+            if (newer := self.changed.get(who)) is not None:
                 body.data, body.validator = newer, Validator('"newer"')
         return body
 
     def wait_for(self, key: str) -> None:
-        assert self.asking[max_size(key)].acquire(timeout=SOON_S)
+        """Wait until it asks for everything; each time counts once."""
+        who = max_size(key)
+        with self._news:
+            assert self._news.wait_for(lambda: self._asking[who], SOON_S)
+            self._asking[who] -= 1
 
     def answer(self, key: str, *, badly: bool = False) -> None:
-        if badly:
-            self._refused.add(max_size(key))
-        self._answers[max_size(key)].release()
+        with self._news:
+            if badly:
+                self._refused.add(max_size(key))
+            self._answers[max_size(key)] += 1
+            self._news.notify_all()
 
 
 def max_size(key: str) -> int:
