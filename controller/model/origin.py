@@ -18,8 +18,8 @@ class Validator:
 
     @property
     def strong(self) -> bool:
-        """Whether equal validators mean equal bytes: an ETag that is not weak."""
-        return self.etag is not None and not self.etag.startswith("W/")
+        """Whether equal validators mean equal bytes: an ETag that is not weak, and not empty, which names nothing."""
+        return self.etag is not None and not self.etag.startswith("W/") and self.etag != '""'
 
 
 @dataclass(frozen=True, slots=True)

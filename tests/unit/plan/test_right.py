@@ -123,7 +123,9 @@ def test_what_the_image_expects_must_be_what_was_fetched(expected: str) -> None:
     assert not proven(known(), expected=Digest.parse(expected))
 
 
-@pytest.mark.parametrize("validator", [Validator('W/"v1"'), Validator(None, "Mon, 02 Nov 2026 10:00:00 GMT")])
+@pytest.mark.parametrize(
+    "validator", [Validator('W/"v1"'), Validator('""'), Validator(None, "Mon, 02 Nov 2026 10:00:00 GMT")]
+)
 def test_an_answer_that_names_no_version_is_not_remembered(validator: Validator) -> None:
     assert right.testimony(asks(HTTPS), None, validator, 1000, DIGESTS) is None
 

@@ -141,7 +141,7 @@ def test_a_source_that_changes_to_and_fro_is_never_mixed() -> None:
     assert result.content.sha256 == sha256(IMAGE)
 
 
-@pytest.mark.parametrize("etag", [None, 'W/"v1"'])
+@pytest.mark.parametrize("etag", [None, 'W/"v1"', '""'])
 def test_without_a_strong_validator_nothing_is_kept_and_nothing_advances(etag: str | None) -> None:
     storages = world.storages("a", "b")
     source = ScriptedSource(IMAGE, etag=etag, break_at=[500 * KIB])
