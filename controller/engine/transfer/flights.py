@@ -7,7 +7,8 @@ only ask whether the bytes may be shared do not wait for each other. Whoever the
 again where somebody else was faster.
 
 Nobody waits for ever: only a running transfer leads, and every one ends. One that gets no further, as a storage of its
-own hangs, say, is given up on (`let_go`). One that is slow is not: its source's throughput limit bounds that.
+own hangs, say, is given up on (`let_go`), and much sooner one that is not answered, as it may wait for a checksum list
+that is its own. One that is slow is not: its source's throughput limit bounds that.
 """
 
 from collections.abc import Iterable, Iterator
@@ -115,6 +116,10 @@ class Flights:
         """Return for whom one that waits does; None where it does not."""
         flight = self._waits_for.get(key)
         return None if flight is None else self._leader[flight]
+
+    def answered(self, key: str) -> bool:
+        """Whether a leader's source has answered, so that it fetches."""
+        return key in self._fetching
 
     def let_go(self, key: str) -> list[str]:
         """Nobody waits any longer for this transfer, though it runs: return who goes on."""

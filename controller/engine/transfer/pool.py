@@ -24,6 +24,8 @@ log = structlog.get_logger()
 STUCK_S = 600.0
 """Seconds without a byte more after which nobody waits for a transfer any longer: more than syncing and reading back a
 large image takes, and a hung storage of one image does not hold up those of others for ever."""
+UNANSWERED_S = 60.0
+"""The same until its source has answered: a checksum list that drips, which is one image's own, holds up nobody."""
 
 OnChange = Callable[[str, frozenset[str]], None]
 
@@ -208,9 +210,12 @@ class EmbeddedTransfers:
     def _gives_up_waiting(self, key: str) -> bool:
         """Let those go on who wait for a transfer that gets no further; whoever waits asks now and then."""
         leader = self._flights.leader(key)
-        if leader is None or self._clock.monotonic() - self._running[leader].moved_at < STUCK_S:
+        if leader is None:
             return False
-        log.warning("transfer.stuck", key=leader, seconds=STUCK_S)
+        allowed_s = STUCK_S if self._flights.answered(leader) else UNANSWERED_S
+        if self._clock.monotonic() - self._running[leader].moved_at < allowed_s:
+            return False
+        log.warning("transfer.stuck", key=leader, seconds=allowed_s)
         self._go_on(self._flights.let_go(leader))
         return True
 

@@ -10,7 +10,8 @@ import structlog
 
 from controller import errors
 from controller.engine.figures import Saving
-from controller.engine.transfer.pool import STUCK_S, EmbeddedTransfers
+from controller.engine.transfer.pool import STUCK_S, UNANSWERED_S, EmbeddedTransfers
+from controller.model.image import ChecksumFrom
 from controller.model.resource import Key, Kind
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, Validator
 from controller.model.url import SourceUrl
@@ -31,20 +32,38 @@ IMAGE = images.raw(100 * KIB, seed=1)
 
 
 class Held(FakeSource):
-    """Holds whole bodies back until it is told to give them."""
+    """Holds whole bodies of one url back until it is told to give them."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: SourceUrl = URL) -> None:
         super().__init__()
+        self.url = url
         self.give = threading.Event()
         self.arrived = threading.Semaphore(0)
 
     def open(self, request: FetchRequest, stop: StopToken) -> FakeBody:
         body = super().open(request, stop)
-        if body.offset == 0 and request.url == URL:
+        if body.offset == 0 and request.url == self.url:
             self.arrived.release()
             while not self.give.wait(0.01) and not stop.is_set():
                 pass
         return body
+
+
+class Stalling(Held):
+    """Answers at once, and then holds the bytes back."""
+
+    def open(self, request: FetchRequest, stop: StopToken) -> FakeBody:
+        body = FakeSource.open(self, request, stop)
+        return StallingBody(self, request, body.data, body.offset, body.validator, stop)
+
+
+class StallingBody(FakeBody):
+    def readinto(self, buffer: memoryview) -> int:
+        assert isinstance(self.source, Held)
+        self.source.arrived.release()
+        while not self.source.give.wait(0.01) and not self.stop.is_set():
+            pass
+        return super().readinto(buffer)
 
 
 class OneByOne(Held):
@@ -267,7 +286,8 @@ def test_who_is_not_wanted_any_more_is_not_waited_for() -> None:
 
 
 def test_one_that_gets_no_further_keeps_nobody_waiting() -> None:
-    with structlog.testing.capture_logs() as logged, pool() as it:
+    """Its source has answered, and then no byte comes, or a storage takes none."""
+    with structlog.testing.capture_logs() as logged, pool(source=Stalling()) as it:
         it.start("one")
         assert it.source.arrived.acquire(timeout=SOON_S)
         it.start("two")
@@ -279,6 +299,25 @@ def test_one_that_gets_no_further_keeps_nobody_waiting() -> None:
         assert it.source.arrived.acquire(timeout=SOON_S), "it fetches by itself"
         it.source.give.set()
         it.changes.until(ended(it.transfers, "two"))
+    assert [line["key"] for line in logged if line["event"] == "transfer.stuck"] == ["one"]
+
+
+def test_one_that_waits_for_a_checksum_list_of_its_own_soon_keeps_nobody_waiting() -> None:
+    """Who makes the list drip could else hold up every image of a url, one after the other."""
+    sums = SourceUrl.parse("https://evil.example/SUMS")
+    with structlog.testing.capture_logs() as logged, pool(source=Held(sums)) as it:
+        it.source.put(sums, b"")
+        it.transfers.start(replace(it.request("one"), checksum_from=ChecksumFrom(sums)), "one")
+        assert it.source.arrived.acquire(timeout=SOON_S)
+        it.start("two")
+        it.until_behind("two")
+        it.clock.advance(UNANSWERED_S - 1)
+        assert it.transfers.state("two") == Queued(0, behind=True)
+        it.clock.advance(2)
+        it.transfers.state("two")
+        it.changes.until(ended(it.transfers, "two"))
+        assert isinstance(it.transfers.state("two"), Placed)
+        assert isinstance(it.transfers.state("one"), Running)
     assert [line["key"] for line in logged if line["event"] == "transfer.stuck"] == ["one"]
 
 
