@@ -201,6 +201,14 @@ class BackupStorage(Staging, Provenances, Protocol):
         """
         ...
 
+    def quarantine(self, sha256: Digest, why: str, version: object = None) -> bool:
+        """Take damaged bytes out of service, keeping them for a person to look at; claims on it become not intact.
+
+        Only those that a reader read whose `version` this is, where it is given: reading takes long, and others may
+        have put right ones there meanwhile. Returns whether it did.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -234,17 +242,9 @@ class Audit(Protocol):
         """Do what `finding.repair` says; idempotent."""
         ...
 
-    def quarantine(self, sha256: Digest, why: str, version: object = None) -> bool:
-        """Take damaged bytes out of service, keeping them for a person to look at; claims on it become not intact.
-
-        Only those that a reader read whose `version` this is, where it is given: reading takes long, and others may
-        have put right ones there meanwhile. Returns whether it did.
-        """
-        ...
-
 
 class Quarantines(Protocol):
-    """Where `Audit.quarantine` puts damaged bytes. They stay until a person lets them go. StorageUnavailable."""
+    """Where `BackupStorage.quarantine` puts damaged bytes, until a person lets them go. StorageUnavailable."""
 
     def quarantine_use(self) -> Quarantine:
         """Return how much lies there. Cheap enough for every probe: opens no file."""

@@ -12,7 +12,7 @@ import structlog
 
 from controller import errors
 from controller.engine.transfer import berths as berthing
-from controller.engine.transfer import checksum_lists, credentials, proving
+from controller.engine.transfer import checksum_lists, credentials, proving, sick_origin
 from controller.engine.transfer.berths import Berth, Foothold, StorageOpener
 from controller.engine.transfer.flights import StandBack
 from controller.engine.transfer.intake import Download, Intake, Patience, StoredCopy
@@ -66,6 +66,7 @@ def run(
         except errors.GoldmasterError as error:
             broken = one.broken(error)
             if broken is not None:
+                broken = sick_origin.judged(broken, request, storages, stop)
                 return credentials.scrubbed(broken, one.told, trail.url)
         finally:
             one.close()

@@ -237,9 +237,10 @@ def test_a_damaged_original_is_named_and_not_copied(data: bytes) -> None:
     known = content_of(IMAGE)
     storages["a"].contents[known.sha256.hex] = (known, data)
     request = world.request("b", origin="a", expected=known)
-    failure = broken(run(request, ScriptedSource(IMAGE), storages), Reason.STORAGE_DAMAGED, terminal=True).failure
+    failure = broken(run(request, ScriptedSource(IMAGE), storages), Reason.STORAGE_DAMAGED, terminal=False).failure
     assert "storage-a" in failure.message
     assert storages["b"].contents == {}
+    assert storages["a"].contents == {}, "it serves nobody any more"
     assert not any(storages.leftovers().values())
 
 

@@ -210,6 +210,9 @@ class MemoryStorage:
     def unlink(self, image_uuid: str, sha256: Digest) -> None:
         raise AssertionError("a transfer does not ask this")
 
+    def quarantine(self, sha256: Digest, why: str, version: object = None) -> bool:
+        return self.contents.pop(sha256.hex, None) is not None
+
     def refs(self, image_uuid: str) -> tuple[StoredRef, ...]:
         raise AssertionError("a transfer does not ask this")
 
