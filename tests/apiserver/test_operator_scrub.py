@@ -58,8 +58,15 @@ def test_a_damaged_copy_is_found_mended_and_told(
     assert [path.name for path in sorted((place / "quarantine").iterdir())] == [f"{sha256}.1", f"{sha256}.1.json"]
     (said,) = operator.said("scrub.damaged")
     assert said["level"] == "error"
-    wide = kube.kubectl("get", "gmbs", "scrubbed", "-o", "wide").stdout
-    assert "SCRUBBED" in wide
+    held = {"copies": 1, "bytes": len(content)}
+    operator.until(lambda: kube.get("backupstorage", "scrubbed")["status"].get("quarantine") == held)
+    wide = kube.kubectl("get", "gmbs", "scrubbed", "-o", "wide").stdout.splitlines()
+    headers, row = wide[0].split(), wide[1].split()
+    assert "SCRUBBED" in headers
+    assert row[headers.index("QUARANTINE")] == str(len(content))
+    asked = ("quarantine", "expunge", "--all", "--storage", "scrubbed", "--yes")
+    assert f"{sha256}.1 is gone" in Person(kube.kubeconfig, "default").well(*asked)
+    assert list((place / "quarantine").iterdir()) == []
     status = kube.get("image", "golden", "-n", kube_namespace)["status"]
     assert status["current"]["importedAt"] >= status["verifiedAt"], "an hour newer would be told"
     receipt = ("describe", "image", "golden", "-n", kube_namespace, "--receipt")
