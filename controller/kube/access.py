@@ -1,8 +1,9 @@
 """Where the API server is and who we are to it: from a kubeconfig file, or from the Pod's service account.
 
-Understood of a kubeconfig: certificate-authority(-data), insecure-skip-tls-verify; of a user token, tokenFile,
-client-certificate(-data), client-key(-data), username and password, and exec plugins. Not: proxy-url, tls-server-name,
-and the auth-provider that Kubernetes removed in 1.26; a kubeconfig with one of them is refused, not half understood.
+Understood of a kubeconfig: certificate-authority(-data), insecure-skip-tls-verify, tls-server-name, proxy-url (http);
+of a user token, tokenFile, client-certificate(-data), client-key(-data), username and password, and exec plugins. Not:
+other proxies, and the auth-provider that Kubernetes removed in 1.26; a kubeconfig with one is refused, not half
+understood.
 """
 
 import base64
@@ -18,8 +19,9 @@ from typing import Any
 import yaml
 
 from controller import errors
-from controller.kube import exec_plugin
+from controller.kube import exec_plugin, route
 from controller.kube.exec_plugin import Login
+from controller.kube.route import Route
 
 Files = Sequence[tuple[Path, Mapping[str, Any]]]
 """Parsed kubeconfig files, each with its folder."""
@@ -39,6 +41,7 @@ class Access:
     verify: bool = True
     namespace: str = "default"
     """Of the current context, or of the Pod."""
+    route: Route = field(default_factory=Route)
 
     def tls(self, login: Login) -> ssl.SSLContext:
         """Return what a connection needs to trust the server and to show our certificate, if we have one.
@@ -125,17 +128,19 @@ def from_kubeconfig(*paths: Path, context: str | None = None) -> Access:
         raise errors.Usage(f"{exc.filename or path}: {exc.strerror}") from exc
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, binascii.Error) as exc:
         raise errors.Usage(f"{path} is not a kubeconfig that can be used: {type(exc).__name__} {_name(exc)}") from exc
-    for name in ("proxy-url", "tls-server-name"):
-        if name in cluster:
-            raise errors.Usage(f"{path}: {name} is not supported")
     if not server.startswith(("https://", "http://")):
         raise errors.Usage(f"{path}: the server of cluster {where['cluster']!r} is no http(s) URL")
+    try:
+        way = route.parse(cluster)
+    except errors.Usage as exc:
+        raise errors.Usage(f"{path}: {exc}") from None
     return Access(
         server,
         login,
         authority,
         verify=not cluster.get("insecure-skip-tls-verify", False),
         namespace=where.get("namespace") or "default",
+        route=way,
     )
 
 

@@ -198,14 +198,19 @@ class Client:
             headers["Authorization"] = f"Bearer {login.token}"
         elif login.basic:
             headers["Authorization"] = "Basic " + base64.b64encode(login.basic.encode()).decode()
-        secure: dict[str, Any] = {"ssl_context": self.access.tls(login)} if self.access.server[:6] == "https:" else {}
-        pool = urllib3.connection_from_url(
-            self.access.server,
-            retries=False,
-            timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-            maxsize=CONNECTIONS,
-            **secure,
-        )
+        way = self.access.route
+        options: dict[str, Any] = {
+            "retries": False,
+            "timeout": urllib3.Timeout(connect=CONNECT_S, read=READ_S),
+            "maxsize": CONNECTIONS,
+        }
+        if self.access.server.startswith("https:"):
+            options |= {"ssl_context": self.access.tls(login), "server_hostname": way.server_name or None}
+        if way.proxy:
+            proxy = urllib3.ProxyManager(way.proxy, proxy_headers=way.proxy_headers, **options)
+            pool: urllib3.HTTPConnectionPool = proxy.connection_from_url(self.access.server)
+        else:
+            pool = urllib3.connection_from_url(self.access.server, **options)
         return _Session(pool, headers, self._expiry(login))
 
     def _expiry(self, login: Login) -> float | None:

@@ -21,6 +21,7 @@ from controller import logs
 from controller.kube.access import Access
 from controller.kube.exec_plugin import Login
 from controller.kube.namespaces import PLURAL as NAMESPACES
+from controller.kube.route import Route
 from controller.model.resource import GROUP, VERSION, Kind
 from controller.ports import Clock
 
@@ -220,13 +221,33 @@ class Feed:
         elif login.basic:
             headers["Authorization"] = aiohttp.encode_basic_auth(*login.basic.split(":", 1))
         tls = self._access.tls(login) if self._access.server.startswith("https:") else False
-        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=tls), headers=headers)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls),
+            headers=headers,
+            proxy=self._access.route.proxy or None,
+            middlewares=(_routed(self._access.route),),
+        )
         with self._lock:
             self._sessions.append(session)
         expires = login.expires
         if login.rotates:
             expires = self._clock.now() + timedelta(minutes=10)  # the kubelet renews a token long before it expires
         return kopf.AiohttpSession(server=self._access.server, aiohttp_session=session, expiration=expires)
+
+
+def _routed(route: Route) -> aiohttp.ClientMiddlewareType:
+    """Say with each request what a session cannot be told once for all: kopf makes the requests, not we.
+
+    A proxy's credentials are not in its URL, as kopf logs errors of connections, in which that stands.
+    """
+
+    async def say(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        request.server_hostname = route.server_name or None
+        if route.proxy:
+            request.update_proxy(request.proxy, None, route.proxy_headers)
+        return await handler(request)
+
+    return say
 
 
 async def _never(**_: object) -> None:

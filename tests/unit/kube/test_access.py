@@ -73,8 +73,11 @@ def test_the_password_goes_with_the_name(tmp_path: Path) -> None:
     ("user", "cluster", "says"),
     [
         ({"auth-provider": {}}, {}, "use exec"),
-        ({"token": "t"}, {"proxy-url": "http://p"}, "proxy-url is not supported"),
-        ({"token": "t"}, {"tls-server-name": "n"}, "tls-server-name is not supported"),
+        ({"token": "t"}, {"proxy-url": "socks5://user:hunter2@p"}, r"config: proxy-url: only http://.*, not https and"),
+        ({"token": "t"}, {"proxy-url": "https://user:hunter2@p"}, r"config: proxy-url: only http://.*, not https and"),
+        ({"token": "t"}, {"proxy-url": "p.example:3128"}, "config: proxy-url: only http://"),
+        ({"token": "t"}, {"proxy-url": "http://user:hunter2@p:none"}, "config: proxy-url is no URL"),
+        ({"token": "t"}, {"server": "http://127.0.0.1", "proxy-url": "http://p"}, "only a server of https:// is asked"),
         ({"client-certificate": "missing.pem"}, {}, "No such file"),
         ({"client-certificate-data": "!"}, {}, "not a kubeconfig that can be used"),
     ],
@@ -82,8 +85,30 @@ def test_the_password_goes_with_the_name(tmp_path: Path) -> None:
 def test_what_is_not_understood_is_refused(
     tmp_path: Path, user: dict[str, Any], cluster: dict[str, Any], says: str
 ) -> None:
-    with pytest.raises(errors.Usage, match=says):
+    with pytest.raises(errors.Usage, match=says) as caught:
         access.from_kubeconfig(write(tmp_path, user, cluster))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "authorization"),
+    [
+        ("", "", ""),
+        ("http://proxy.example", "http://proxy.example:80", ""),
+        ("http://gold:hunter%2F2@[::1]:3128/", "http://[::1]:3128", "Basic Z29sZDpodW50ZXIvMg=="),
+    ],
+)
+def test_a_proxy_and_a_name_of_the_server_are_understood(
+    tmp_path: Path, url: str, proxy: str, authorization: str
+) -> None:
+    cluster = {"proxy-url": url, "tls-server-name": "kubernetes"}
+    found = access.from_kubeconfig(write(tmp_path, {"token": "t"}, cluster))
+    assert (found.route.proxy, found.route.authorization, found.route.server_name) == (
+        proxy,
+        authorization,
+        "kubernetes",
+    )
+    assert authorization == "" or authorization not in repr(found)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "current-context: c", "a: [", "current-context: c\ncontexts: []"])
