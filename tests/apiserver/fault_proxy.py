@@ -28,7 +28,10 @@ _HOP = frozenset({"connection", "transfer-encoding", "keep-alive", "host", "cont
 
 @dataclass(slots=True)
 class Fault:
-    """What is answered in place of the server, to which requests, how often (None: until it is lifted)."""
+    """What is answered in place of the server, to which requests, how often (None: until it is lifted).
+
+    The status 0 is no answer: the connection ends, as where there is no server.
+    """
 
     status: int
     method: str = ""
@@ -116,6 +119,8 @@ class FaultProxy:
         self._asked: list[Asked] = []
         self.refused_tokens: set[str] = set()
         """Bearer tokens that are answered with 401."""
+        self.page_size: int | None = None
+        """Give lists out in pages of so many objects, however many were asked for at once."""
         self.port = 0
 
     # --- what a test does ---------------------------------------------------------------------------------------------
@@ -182,6 +187,10 @@ class FaultProxy:
                     fault.hits += 1
                     return fault
         return None
+
+    def paged(self, path: str) -> str:
+        """Return what the server is asked for."""
+        return path if self.page_size is None else re.sub(r"\blimit=\d+", f"limit={self.page_size}", path)
 
     def wait_for(self, method: str, path: str) -> None:
         """Return when a request may go on."""
@@ -266,7 +275,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _do(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.proxy.verdict(self.command, self.path, self.headers.get("Authorization", ""))
-        if fault is not None:
+        if fault is not None and not fault.status:
+            self.proxy.note(self.command, self.path, 0)
+            self.close_connection = True
+        elif fault is not None:
             self._answer(
                 fault.status,
                 {"Content-Type": "application/json", **fault.headers},
@@ -291,7 +303,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         sock = upstream.sock
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
-            upstream.request(self.command, self.path, body=body or None, headers=headers)
+            upstream.request(self.command, self.proxy.paged(self.path), body=body or None, headers=headers)
             response = upstream.getresponse()
             kept = {name: value for name, value in response.getheaders() if name.lower() not in _HOP}
             if "watch=true" in self.path and response.status == 200:

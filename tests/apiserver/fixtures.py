@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.apiserver import cluster
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
-EVENTUALLY_S = 30.0
+EVENTUALLY_S = 60.0
 """How long a controller may take; they need milliseconds, on a busy machine seconds."""
 _numbers = itertools.count(1)
 _pause = threading.Event()

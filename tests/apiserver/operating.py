@@ -54,6 +54,8 @@ class OperatorProcess:
         self.kubeconfig.write_text(json.dumps(config))
         self.environ: dict[str, str] = {}
         """Beside what every operator gets; set before `start`."""
+        self.module: tuple[str, ...] = ("controller",)
+        """What python runs, with its first arguments."""
         self._flags = flags
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
@@ -68,7 +70,7 @@ class OperatorProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> "OperatorProcess":
-        command = [sys.executable, "-m", "controller", "operator", f"--kubeconfig={self.kubeconfig}"]
+        command = [sys.executable, "-m", *self.module, "operator", f"--kubeconfig={self.kubeconfig}"]
         options = [f"--storage-root={self.root}", "--allow-network=127.0.0.0/8", *self._flags]
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.log_file.parent), "POD_NAME": self._name}
         environ |= self.environ
@@ -136,7 +138,14 @@ class OperatorProcess:
 
     def wait_for(self, what: str, namespace: str, condition: str = "Ready") -> None:
         """Let kubectl wait for a condition of an object; the error shows the log of the operator."""
-        waiting = ["wait", f"--for=condition={condition}", "--timeout=30s", "-n", namespace, what]
+        waiting = [
+            "wait",
+            f"--for=condition={condition}",
+            f"--timeout={fixtures.EVENTUALLY_S:g}s",
+            "-n",
+            namespace,
+            what,
+        ]
         done = self.kube.kubectl(*waiting, check=False)
         assert done.returncode == 0, f"{done.stderr}\n{self.tail()}"
 
