@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -16,10 +16,14 @@ from controller.adapters.backup import imagestore_records as records
 from controller.cli import describe, receipts
 from controller.engine.transfer import berths, one_pass
 from controller.engine.transfer.pool import EmbeddedTransfers
-from controller.model import inventory
-from controller.model.image import ChecksumFrom
+from controller.kube.client import Client
+from controller.kube.events import UNDER_WAY, Events
+from controller.model import conditions, inventory
+from controller.model.conditions import ConditionType
+from controller.model.image import ChecksumFrom, ImageStatus
 from controller.model.manifest import image_status_to_dict
 from controller.model.receipt import statement
+from controller.model.resource import Image
 from controller.model.secret import Credentials, Secret
 from controller.model.stored import Stored
 from controller.model.transfer import Broken, Placed, TransferRequest
@@ -132,7 +136,7 @@ words = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=10
 @pytest.mark.parametrize("kind", CLASSES, ids=[kind.__name__ for kind in CLASSES])
 @settings(max_examples=5)
 @given(password=words, header=words)
-def test_what_a_source_repeats_in_any_error_is_in_no_status_inventory_description_or_log(
+def test_what_a_source_repeats_in_any_error_is_in_no_status_inventory_description_event_or_log(
     kind: type[errors.GoldmasterError], password: str, header: str
 ) -> None:
     """The worst a server can do: say all it was told, in whatever it answers."""
@@ -155,7 +159,7 @@ def test_what_a_source_repeats_in_any_error_is_in_no_status_inventory_descriptio
 
 @settings(max_examples=25)
 @given(password=words, header=words, signature=words)
-def test_what_a_source_repeats_where_all_goes_well_is_in_no_receipt_claim_status_inventory_or_log(
+def test_what_a_source_repeats_where_all_goes_well_is_in_no_receipt_claim_status_inventory_event_or_log(
     password: str, header: str, signature: str
 ) -> None:
     """In its ETag, in the name of who serves; and a query may hold a signature. Receipts outlive the image."""
@@ -221,7 +225,26 @@ def everything(known: World) -> list[str]:
         json.dumps(status),
         json.dumps(inventory.reply([known.image])),
         "\n".join(describe.lines(stored, EPOCH, {})),
+        *events_of(known.image),
     ]
+
+
+def events_of(image: Image) -> list[str]:
+    """Return the Kubernetes Events that an image as it is now makes of one that nobody has looked at."""
+    posted: list[str] = []
+
+    class Server:
+        def create(self, path: str, document: Mapping[str, Any]) -> None:
+            posted.append(f"{path} {json.dumps(document)}")
+
+    events = Events(cast(Client, Server()), world.RealClock(), "replica")
+    events.saw(replace(image, status=ImageStatus()), image)
+    events.close()
+    ready = conditions.find(image.status.conditions, ConditionType.READY)
+    assert ready is not None
+    assert len(posted) == (ready.status or ready.reason not in UNDER_WAY)
+    assert all(json.dumps(ready.message) in event for event in posted)
+    return posted
 
 
 @given(password=words)
