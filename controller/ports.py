@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Protocol
 
 from controller.model.backup_storage import BackupStorageStatus
+from controller.model.delivery import Peer
 from controller.model.image import ImageStatus, Timeouts
-from controller.model.origin import Peer
 from controller.model.resource import BackupStorage as BackupStorageResource
 from controller.model.resource import Image, Key, Kind
 from controller.model.secret import Credentials, Secret

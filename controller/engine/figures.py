@@ -17,7 +17,7 @@ LONG_S = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0
 """Bounds for the wait for a transfer slot, which may be as long as somebody else's image is large."""
 
 
-class Origin(StrEnum):
+class ReadFrom(StrEnum):
     """Where a transfer reads."""
 
     SOURCE = "source"
@@ -81,26 +81,26 @@ class Figures:
         self.transfer_wait = Durations(LONG_S)
         """From the request to the slot."""
         self._lock = threading.Lock()
-        self._received = Counter(dict.fromkeys(Origin, 0))
+        self._received = Counter(dict.fromkeys(ReadFrom, 0))
         self._saved = Counter(dict.fromkeys(Saving, 0))
-        self._ended: Counter[tuple[Origin, Reason]] = Counter()
+        self._ended: Counter[tuple[ReadFrom, Reason]] = Counter()
 
-    def receive(self, origin: Origin, count: int) -> None:
+    def receive(self, read_from: ReadFrom, count: int) -> None:
         """Bytes came in."""
         with self._lock:
-            self._received[origin] += count
+            self._received[read_from] += count
 
     def save(self, why: Saving, count: int) -> None:
         """Bytes did not have to come in."""
         with self._lock:
             self._saved[why] += count
 
-    def end(self, origin: Origin, reason: Reason) -> None:
+    def end(self, read_from: ReadFrom, reason: Reason) -> None:
         """A transfer ended by itself: Succeeded, or why not."""
         with self._lock:
-            self._ended[origin, reason] += 1
+            self._ended[read_from, reason] += 1
 
-    def received(self) -> Mapping[Origin, int]:
+    def received(self) -> Mapping[ReadFrom, int]:
         """Return bytes by where they came from."""
         with self._lock:
             return dict(self._received)
@@ -110,8 +110,8 @@ class Figures:
         with self._lock:
             return dict(self._saved)
 
-    def ended(self) -> Mapping[tuple[Origin, Reason], int]:
-        """Return how many transfers ended, by origin and outcome."""
+    def ended(self) -> Mapping[tuple[ReadFrom, Reason], int]:
+        """Return how many transfers ended, by where they read and outcome."""
         with self._lock:
             return dict(self._ended)
 
@@ -119,9 +119,9 @@ class Figures:
 class Meter:
     """Follows one transfer, so that a long one counts while it runs. For one thread."""
 
-    def __init__(self, figures: Figures, origin: Origin) -> None:
+    def __init__(self, figures: Figures, read_from: ReadFrom) -> None:
         self._figures = figures
-        self._origin = origin
+        self._read_from = read_from
         self._received = 0
         self._resumed = 0
 
@@ -132,7 +132,7 @@ class Meter:
         if resumed < self._resumed or received < self._received:  # it started over
             self._resumed = self._received = 0
         if received > self._received:
-            self._figures.receive(self._origin, received - self._received)
+            self._figures.receive(self._read_from, received - self._received)
         if resumed > self._resumed:
             self._figures.save(Saving.RESUME, resumed - self._resumed)
         self._received, self._resumed = received, resumed

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from controller.model.conditions import Condition
+from controller.model.delivery import Delivery, Watch
 from controller.model.digest import Digest
-from controller.model.origin import Origin, Watch
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 
@@ -224,7 +224,7 @@ class Revision:
     proof: str
     """By what the bytes were proven: `checksum sha512`, `checksum list sha256`, or `first use` where the spec promises
     nothing."""
-    origin: Origin | None = None
+    delivery: Delivery | None = None
     """Who served the bytes, and what it called that version; None: not known."""
 
 

@@ -19,6 +19,7 @@ from controller.model.backup_storage import (
     StorageType,
 )
 from controller.model.conditions import Condition, ConditionType
+from controller.model.delivery_document import delivery_to_dict, read_delivery, read_watch, watch_to_dict
 from controller.model.digest import Algorithm, Digest
 from controller.model.fields import Fields, format_time
 from controller.model.image import (
@@ -43,7 +44,6 @@ from controller.model.image import (
     Timeouts,
     UpdatePolicy,
 )
-from controller.model.origin_document import origin_to_dict, read_origin, read_watch, watch_to_dict
 from controller.model.quarantine import Quarantine
 from controller.model.resource import API_VERSION, Key, Kind
 from controller.model.schema import Document
@@ -303,7 +303,7 @@ def _revision_to_dict(revision: Revision) -> dict[str, Any]:
         url=revision.url,
         importedAt=format_time(revision.imported_at),
         proof=revision.proof,
-        source=None if revision.origin is None else origin_to_dict(revision.origin),
+        source=None if revision.delivery is None else delivery_to_dict(revision.delivery),
     )
 
 
@@ -322,14 +322,14 @@ def _revision(fields: Fields) -> Revision:
         url=fields.need("url", fields.text("url")),
         imported_at=fields.need("importedAt", fields.time("importedAt")),
         proof=fields.need("proof", fields.text("proof")),
-        origin=read_origin(fields.child("source")),
+        delivery=read_delivery(fields.child("source")),
     )
 
 
 def _served_revision(fields: Fields, source: Fields | None) -> Revision:
     """Read the current revision; the first versions wrote who served it at the top of the status only."""
     revision = _revision(fields)
-    return revision if revision.origin is not None else replace(revision, origin=read_origin(source))
+    return revision if revision.delivery is not None else replace(revision, delivery=read_delivery(source))
 
 
 def _digest(fields: Fields, name: str, algorithm: Algorithm) -> Digest:

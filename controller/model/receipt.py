@@ -10,10 +10,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from controller.model.delivery import Peer, Skipped, Validator
 from controller.model.digest import Digest
 from controller.model.fields import format_time
 from controller.model.image import Content
-from controller.model.origin import Peer, Skipped, Validator
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://goldmaster.dev/import/v1"

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from controller.model.backup_storage import BackupStorageSpec
+from controller.model.delivery import Delivery, Peer, Sighting, Skipped
+from controller.model.delivery import Validator as Validator  # noqa: PLC0414  part of the plain data of a transfer
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Content, Format, Timeouts
-from controller.model.origin import Origin, Peer, Sighting, Skipped
-from controller.model.origin import Validator as Validator  # noqa: PLC0414  part of the plain data of a transfer
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 
@@ -42,7 +42,7 @@ class StoredRef:
     """Redacted."""
     owner: str = ""
     """`namespace/name` of the image that claimed it; empty where nobody noted it."""
-    origin: Origin | None = None
+    delivery: Delivery | None = None
     """What the source said of these bytes; None where nobody noted it."""
     verified_at: datetime | None = None
     """When the bytes were last read and right, or proven while they were stored; None: nobody noted it."""
@@ -100,7 +100,7 @@ class TransferTarget:
 class TransferRequest:
     """One pass from a source to storages, as plain data in; `key` names it and its partial.
 
-    `origin` set: the bytes are `expected_content` of that storage and the URL is not asked. `checksum_from` set: the
+    `copy_from` set: the bytes are `expected_content` of that storage and the URL is not asked. `checksum_from` set: the
     list is asked first, and where it names one of the `known` contents of this image no byte is fetched.
     """
 
@@ -114,7 +114,7 @@ class TransferRequest:
     iso_expected: bool
     max_size_bytes: int
     timeouts: Timeouts
-    origin: TransferTarget | None = None
+    copy_from: TransferTarget | None = None
     expected_content: Content | None = None
     checksum_from: ChecksumFrom | None = None
     known: tuple[Content, ...] = ()
@@ -189,11 +189,11 @@ class Placed:
     """When the last byte had its name; with `started_at`, of the try that ended well."""
 
     @property
-    def origin(self) -> Origin | None:
+    def delivery(self) -> Delivery | None:
         """What the source said of the version that was placed; None where it was not asked for the bytes."""
         if not self.served_by:
             return None
-        return Origin(self.served_by, self.validator, self.length, self.mirror, self.skipped, self.fetched_bytes)
+        return Delivery(self.served_by, self.validator, self.length, self.mirror, self.skipped, self.fetched_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from controller.model import conditions
 from controller.model.conditions import ConditionType
+from controller.model.delivery import Delivery
 from controller.model.digest import Digest
 from controller.model.image import Content, ImageStatus, MediaType, Progress, Revision
-from controller.model.origin import Origin
 from controller.model.resource import Image
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, TransferTarget
 from controller.plan import retry, room, source, status, verified
@@ -121,9 +121,9 @@ class Case:
         targets: tuple[TransferTarget, ...],
         *,
         expected: Content | None = None,
-        origin: TransferTarget | None = None,
+        copy_from: TransferTarget | None = None,
     ) -> TransferRequest:
-        """Return the transfer of the spec's source, or of `expected` from `origin`, to `targets`."""
+        """Return the transfer of the spec's source, or of `expected` from `copy_from`, to `targets`."""
         spec = self.image.spec
         return TransferRequest(
             key=key,
@@ -136,11 +136,11 @@ class Case:
             iso_expected=spec.media_type is MediaType.ISO,
             max_size_bytes=self.max_size_bytes,
             timeouts=spec.timeouts,
-            origin=origin,
+            copy_from=copy_from,
             expected_content=expected,
             checksum_from=spec.checksum_from if expected is None else None,
             secret_ref=spec.secret_ref,
-            mirrors=spec.mirrors if origin is None else (),
+            mirrors=spec.mirrors if copy_from is None else (),
             known=self._known() if expected is None and spec.checksum_from is not None else (),
         )
 
@@ -345,7 +345,7 @@ def revision_of(placed: Placed, case: Case) -> Revision:
     spec = case.image.spec
     proof = source.proof(spec, placed.proof)
     source_id = source.source_id(spec.url, spec.checksum_from)
-    origin, current = placed.origin, case.image.status.current
-    if origin is None and current is not None and current.origin is not None and current.content == placed.content:
-        origin = Origin(current.origin.served_by)
-    return Revision(placed.content, source_id, spec.url.redacted, case.now, proof, origin)
+    delivery, current = placed.delivery, case.image.status.current
+    if delivery is None and current is not None and current.delivery is not None and current.content == placed.content:
+        delivery = Delivery(current.delivery.served_by)
+    return Revision(placed.content, source_id, spec.url.redacted, case.now, proof, delivery)

@@ -59,5 +59,5 @@ def _claims(image: Image, ref: Ref) -> Iterator[StoredRef]:
             proof=revision.proof,
             url=revision.url,
             owner=image.meta.key.owner,
-            origin=revision.origin,
+            delivery=revision.delivery,
         )

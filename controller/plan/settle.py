@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from controller.model.delivery import Delivery
 from controller.model.digest import Digest
 from controller.model.image import Content, Revision
-from controller.model.origin import Origin
 from controller.model.transfer import Broken, Placed, Queued, Running, StoredRef, TransferRequest
 from controller.plan import receipts, source
 from controller.plan.case import Case, revision_of
@@ -28,8 +28,8 @@ def known_revision(case: Case) -> Revision | None:
     current = case.image.status.current
     if current is not None and source.satisfies(spec, current.content, current.source_id):
         proof = source.proof(spec, current.proof)
-        origin = _origin_of(case, current, source_id)
-        return replace(current, source_id=source_id, url=spec.url.redacted, proof=proof, origin=origin)
+        delivery = _delivery_of(case, current, source_id)
+        return replace(current, source_id=source_id, url=spec.url.redacted, proof=proof, delivery=delivery)
     claims = [
         claim
         for storage in case.observed.storages
@@ -39,16 +39,16 @@ def known_revision(case: Case) -> Revision | None:
     if claims:
         best = max(claims, key=lambda claim: (claim.imported_at, claim.content.sha256.hex))
         proof = source.proof(spec, best.proof)
-        claimed = Revision(best.content, best.source_id, best.url, best.imported_at, proof, best.origin)
-        origin = _origin_of(case, claimed, source_id)
-        return replace(claimed, source_id=source_id, url=spec.url.redacted, origin=origin)
+        claimed = Revision(best.content, best.source_id, best.url, best.imported_at, proof, best.delivery)
+        delivery = _delivery_of(case, claimed, source_id)
+        return replace(claimed, source_id=source_id, url=spec.url.redacted, delivery=delivery)
     placed = case.observed.transfers.get(case.key())
     if isinstance(placed, Placed) and _held(case, placed.content):
         return revision_of(placed, case)
     shared = case.observed.shared
     if shared is not None and source.satisfies(spec, shared.content, "") and _held(case, shared.content):
-        proof, origin = source.proof(spec, None), Origin(shared.by, length=shared.length, fetched_bytes=0)
-        return Revision(shared.content, source_id, spec.url.redacted, case.now, proof, origin)
+        proof, delivery = source.proof(spec, None), Delivery(shared.by, length=shared.length, fetched_bytes=0)
+        return Revision(shared.content, source_id, spec.url.redacted, case.now, proof, delivery)
     return source.remembered(spec, case.image.status.history)
 
 
@@ -56,19 +56,19 @@ def _held(case: Case, content: Content) -> bool:
     return any(content.sha256 in storage.holds for storage in case.observed.storages)
 
 
-def _origin_of(case: Case, current: Revision, source_id: str) -> Origin | None:
+def _delivery_of(case: Case, current: Revision, source_id: str) -> Delivery | None:
     """Return what is known of where the bytes came from; what a source called a version says nothing of another one."""
-    fetched, known = _fetched(case, current.content), current.origin
+    fetched, known = _fetched(case, current.content), current.delivery
     if fetched is not None or known is None or source_id == current.source_id:
         return fetched or known
-    return Origin(known.served_by)
+    return Delivery(known.served_by)
 
 
-def _fetched(case: Case, content: Content) -> Origin | None:
+def _fetched(case: Case, content: Content) -> Delivery | None:
     """Return what the source said of a content that was fetched just now, in whichever way."""
     ended = (case.observed.transfers.get(key) for key in (case.key(), case.key(content.sha256)))
-    origins = (state.origin for state in ended if isinstance(state, Placed) and state.content == content)
-    return next((origin for origin in origins if origin is not None), None)
+    deliveries = (state.delivery for state in ended if isinstance(state, Placed) and state.content == content)
+    return next((delivery for delivery in deliveries if delivery is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def _claim(case: Case, wanted: Revision) -> StoredRef:
         proof=wanted.proof,
         url=wanted.url,
         owner=case.image.meta.key.owner,
-        origin=wanted.origin,
+        delivery=wanted.delivery,
     )
 
 
@@ -179,7 +179,7 @@ def _serve(case: Case, wanted: Revision, spread: Spread) -> Plan:
 
 def _other_bytes(wanted: Revision) -> str:
     """Name the sources that had something else under the same name: somebody should look at them."""
-    skipped = wanted.origin.skipped if wanted.origin is not None else ()
+    skipped = wanted.delivery.skipped if wanted.delivery is not None else ()
     return "".join(f"; {one.url} was skipped: {one.message}" for one in skipped if one.reason in source.OTHER_BYTES)
 
 
@@ -221,7 +221,7 @@ def _claimed(case: Case) -> list[Revision]:
     claims = [claim for storage in case.choice.targets for claim in storage.refs or () if claim.intact]
     claims.sort(key=lambda claim: (claim.imported_at, claim.content.sha256.hex), reverse=True)
     return [
-        Revision(claim.content, claim.source_id, claim.url, claim.imported_at, claim.proof, claim.origin)
+        Revision(claim.content, claim.source_id, claim.url, claim.imported_at, claim.proof, claim.delivery)
         for claim in claims
     ]
 
@@ -243,16 +243,16 @@ def _fill(case: Case, wanted: Revision, spread: Spread) -> Plan:
     """Some targets lack the content: copy it from a storage that has it, else fetch the source again, pinned."""
     if case.suspended:
         return case.suspended_plan()
-    origin = _origin(case, wanted.content.sha256)
-    current = wanted if origin is not None and _nothing_older(case) else None
-    requests = _requests(case, wanted, spread, origin)
+    copy_from = _copied_from(case, wanted.content.sha256)
+    current = wanted if copy_from is not None and _nothing_older(case) else None
+    requests = _requests(case, wanted, spread, copy_from)
     states = {request: case.observed.transfers.get(request.key) for request in requests}
     for request, state in states.items():
         if isinstance(state, Placed):
             return case.not_ready_yet("forget a copy whose bytes are gone", (ReleaseTransfer(request.key),))
         if isinstance(state, Broken):
             trouble = {target.uuid: state.failure.reason for target in request.targets}
-            broken, trouble = _not_healed(case, wanted, state, trouble) if origin is None else (state, trouble)
+            broken, trouble = _not_healed(case, wanted, state, trouble) if copy_from is None else (state, trouble)
             return case.broken(request.key, broken, current=current, trouble=trouble)
     keep = case.brought(wanted.content.sha256)
     for request, state in states.items():
@@ -262,7 +262,7 @@ def _fill(case: Case, wanted: Revision, spread: Spread) -> Plan:
         return case.still_stalled()
     if case.retry_at is not None:
         return case.retry_later()
-    whence = origin.name if origin is not None else wanted.url
+    whence = copy_from.name if copy_from is not None else wanted.url
     places = ", ".join(storage.name for storage in spread.missing)
     return case.start(requests, f"copy {wanted.content.sha256} from {whence} to {places}", keep=keep)
 
@@ -279,19 +279,23 @@ def _not_healed(
     return replace(broken, failure=failure), dict.fromkeys(trouble, Reason.STORAGE_DAMAGED)
 
 
-def _requests(case: Case, wanted: Revision, spread: Spread, origin: StorageView | None) -> tuple[TransferRequest, ...]:
+def _requests(
+    case: Case, wanted: Revision, spread: Spread, copy_from: StorageView | None
+) -> tuple[TransferRequest, ...]:
     """One copy per missing target, or one pinned fetch for all of them."""
     content = wanted.content
-    if origin is None:
+    if copy_from is None:
         targets = tuple(storage.target for storage in spread.missing)
         return (case.request(case.key(content.sha256), targets, expected=content),)
     return tuple(
-        case.request(source.copy_key(content, storage.uuid), (storage.target,), expected=content, origin=origin.target)
+        case.request(
+            source.copy_key(content, storage.uuid), (storage.target,), expected=content, copy_from=copy_from.target
+        )
         for storage in spread.missing
     )
 
 
-def _origin(case: Case, sha256: Digest) -> StorageView | None:
+def _copied_from(case: Case, sha256: Digest) -> StorageView | None:
     if not _entitled(case, sha256):
         return None
     have = [storage for storage in case.observed.storages if storage.reachable and sha256 in storage.holds]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from controller.model.conditions import Condition, ConditionType
+from controller.model.delivery import Delivery, Sighting, Validator, Watch
 from controller.model.image import Content, ImageSpec, Revision, UpdatePolicy
-from controller.model.origin import Origin, Sighting, Validator, Watch
 from controller.model.resource import Image
 from controller.reasons import Reason
 
@@ -34,8 +34,8 @@ def kept(image: Image, current: Revision | None) -> Watch:
     return old.watch if same and watched(image.spec) else Watch(old.watch.checked_at)
 
 
-def _identity(revision: Revision) -> tuple[Content, str, Origin | None]:
-    return revision.content, revision.source_id, revision.origin
+def _identity(revision: Revision) -> tuple[Content, str, Delivery | None]:
+    return revision.content, revision.source_id, revision.delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class _Version:
     length: int | None
 
 
-def _version(validator_of: Origin | Sighting) -> _Version:
+def _version(validator_of: Delivery | Sighting) -> _Version:
     """Return the names of a version. A weak ETag counts: what changed must be noticed, not proven."""
     etag, modified = validator_of.validator.etag, validator_of.validator.last_modified
     return _Version(None if etag is None else etag.removeprefix("W/"), modified, validator_of.length)
@@ -55,7 +55,7 @@ def _version(validator_of: Origin | Sighting) -> _Version:
 
 def known_version(subject: Revision) -> _Version | None:
     """Return what the source called the version that was imported, None where nobody wrote it down."""
-    version = None if subject.origin is None else _version(subject.origin)
+    version = None if subject.delivery is None else _version(subject.delivery)
     return None if version in {None, _Version(None, None, None)} else version
 
 
@@ -77,7 +77,7 @@ def differs(subject: Revision, said: Sighting) -> bool | None:
 
 
 def _of_file(subject: Revision) -> bool:
-    asked = subject.url if subject.origin is None else subject.origin.mirror or subject.url
+    asked = subject.url if subject.delivery is None else subject.delivery.mirror or subject.url
     return asked.startswith("file:")
 
 
@@ -89,12 +89,12 @@ def _file_facts(text: str) -> tuple[str, str]:
 
 def nameless(subject: Revision) -> bool:
     """Whether nobody wrote down how the source called the version that was imported."""
-    return subject.origin is None or subject.origin.validator == Validator()
+    return subject.delivery is None or subject.delivery.validator == Validator()
 
 
-def named(origin: Origin | None, said: Sighting) -> Origin:
+def named(delivery: Delivery | None, said: Sighting) -> Delivery:
     """Take down a version that nobody had: bytes that were found by their digest, or adopted, have none."""
-    known = origin or Origin("")
+    known = delivery or Delivery("")
     return replace(known, validator=said.validator, length=known.length if said.length is None else said.length)
 
 
@@ -104,7 +104,7 @@ def _told(current: Revision, seen: Sighting) -> str:
         algorithm = seen.digest.algorithm
         named = [digest for digest in current.content.source_digests if digest.algorithm is algorithm]
         return f"the list named {(*named, *current.content.source_digests)[0]}, and names {seen.digest} now"
-    before = current.origin or Origin("")
+    before = current.delivery or Delivery("")
     return "; ".join(
         f"{name} was {old or 'unknown'}, is {new or 'not given'}"
         for (name, old), (_, new) in zip(

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from controller.model import conditions
 from controller.model.conditions import ConditionType
+from controller.model.delivery import Validator, Watch
 from controller.model.image import ImageStatus, Revision, UpdatePolicy
-from controller.model.origin import Validator, Watch
 from controller.model.transfer import Broken, Looked, Placed, StoredRef, TransferRequest
 from controller.plan import retry, sighting, source
 from controller.plan.case import Case, revision_of
@@ -83,7 +83,7 @@ def _looks(case: Case) -> list[str]:
 
 def _request(case: Case, subject: Revision) -> TransferRequest:
     """Ask whoever served the bytes: another mirror calls the same bytes by another name."""
-    mirror = None if subject.origin is None else subject.origin.mirror
+    mirror = None if subject.delivery is None else subject.delivery.mirror
     asked = tuple(one for one in case.image.spec.mirrors if one.redacted == mirror)[:1]
     base = case.request(case.key(), ())
     key = source.LOOK + source.fingerprint(base.key, *(one.text for one in asked))
@@ -119,7 +119,7 @@ def _noted(case: Case, key: str, state: Looked | Broken) -> Plan:
     said = state.sighting
     differs = sighting.differs(subject, said)
     if not differs and sighting.nameless(subject) and said.validator != Validator():
-        subject, differs = replace(subject, origin=sighting.named(subject.origin, said)), False
+        subject, differs = replace(subject, delivery=sighting.named(subject.delivery, said)), False
     if differs is None:
         return _write(case, replace(old.watch, checked_at=case.now, error=sighting.NAMELESS), release)
     return _write(case, Watch(case.now, "", said if differs else None), release, subject)
@@ -182,6 +182,6 @@ def caught_up(case: Case, found: Revision) -> Plan | None:
     status = case.image.status
     if status.current is None or found.content.sha256 != status.current.content.sha256:
         return None
-    current = replace(status.current, origin=found.origin or status.current.origin)
+    current = replace(status.current, delivery=found.delivery or status.current.delivery)
     plan = _write(case, Watch(status.watch.checked_at), case.release_all(), current)
     return replace(plan, summary="the source has what is served, under another name")

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from controller.engine.figures import Distribution, Figures, Origin
+from controller.engine.figures import Distribution, Figures, ReadFrom
 from controller.model import conditions
 from controller.model.backup_storage import StorageStatus
 from controller.model.conditions import ConditionType
@@ -99,8 +99,9 @@ def _work(reading: Reading) -> Iterator[Metric]:
         labels=["origin", "reason"],
     )
     counts = done.ended()
-    for origin, reason in itertools.product(Origin, Reason):  # also what never happened: increase() needs a zero before
-        ended.add_metric([origin.value, reason.value], counts.get((origin, reason), 0))
+    # also what never happened: increase() needs a zero before
+    for read_from, reason in itertools.product(ReadFrom, Reason):
+        ended.add_metric([read_from.value, reason.value], counts.get((read_from, reason), 0))
     yield ended
 
 
@@ -110,8 +111,8 @@ def _bytes(done: Figures) -> Iterator[Metric]:
         "Bytes that transfers read, by where: source, or another storage",
         labels=["origin"],
     )
-    for origin, count in sorted(done.received().items()):
-        received.add_metric([origin.value], count)
+    for read_from, count in sorted(done.received().items()):
+        received.add_metric([read_from.value], count)
     saved = CounterMetricFamily(
         "goldmaster_saved_bytes", "Bytes that need not be fetched, thanks to what", labels=["by"]
     )

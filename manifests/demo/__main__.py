@@ -51,8 +51,8 @@ def run(command: list[str], root: Path) -> int:
 def write_manifests(folder: Path, images: Path, url: str) -> None:
     """Fill the template in; a file that would not change is not touched."""
     checksums = {
-        origin.image.partition(".")[0].replace("-", "_"): server.file_sha256(images / origin.image)
-        for origin in debian.ORIGINS
+        packaged.image.partition(".")[0].replace("-", "_"): server.file_sha256(images / packaged.image)
+        for packaged in debian.PACKAGED
     }
     text = Template(TEMPLATE.read_text()).substitute(checksums, server=url)
     target = folder / "images.yaml"

@@ -15,7 +15,7 @@ class Unavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Packaged:
     """Where an image of the demo comes from: a file of a Debian package."""
 
     package: str
@@ -23,10 +23,10 @@ class Origin:
     image: str
 
 
-ORIGINS = (
-    Origin("ipxe", "usr/lib/ipxe/ipxe.iso", "ipxe.iso"),
-    Origin("grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-cdrom.iso", "grub-rescue.qcow2"),
-    Origin("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso", "memtest86.iso.xz"),
+PACKAGED = (
+    Packaged("ipxe", "usr/lib/ipxe/ipxe.iso", "ipxe.iso"),
+    Packaged("grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-cdrom.iso", "grub-rescue.qcow2"),
+    Packaged("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso", "memtest86.iso.xz"),
 )
 
 
@@ -37,7 +37,7 @@ def prepare(images: Path, work: Path) -> bool:
         Unavailable: no apt-get or dpkg-deb here, or the package mirror does not answer.
 
     """
-    missing = [origin for origin in ORIGINS if not (images / origin.image).exists()]
+    missing = [packaged for packaged in PACKAGED if not (images / packaged.image).exists()]
     if not missing:
         return False
     for tool in ("apt-get", "dpkg-deb"):
@@ -48,9 +48,9 @@ def prepare(images: Path, work: Path) -> bool:
     work.mkdir(parents=True)
     try:
         print(f"Fetching Debian packages (unpacked here, not installed): {' '.join(o.package for o in missing)}")
-        download([origin.package for origin in missing], work)
-        for origin in missing:
-            make_image(origin, work, images / origin.image)
+        download([packaged.package for packaged in missing], work)
+        for packaged in missing:
+            make_image(packaged, work, images / packaged.image)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return True
@@ -69,13 +69,13 @@ def download(packages: list[str], work: Path) -> None:
         )
 
 
-def make_image(origin: Origin, work: Path, target: Path) -> None:
-    """Unpack the package of `origin`; put its image, converted as its name says, at `target`, whole or not at all."""
-    (package,) = work.glob(f"{origin.package}_*.deb")
-    unpacked = work / origin.package
+def make_image(packaged: Packaged, work: Path, target: Path) -> None:
+    """Unpack the package of `packaged`; put its image, converted as its name says, at `target`, whole or not at all."""
+    (package,) = work.glob(f"{packaged.package}_*.deb")
+    unpacked = work / packaged.package
     subprocess.run(["dpkg-deb", "-x", str(package), str(unpacked)], check=True)
-    disk = unpacked / origin.member
-    staged = work / origin.image
+    disk = unpacked / packaged.member
+    staged = work / packaged.image
     match target.suffix:
         case ".qcow2":
             qcow2.convert(disk, staged)

@@ -6,8 +6,8 @@ import pytest
 
 from controller import errors
 from controller.engine.transfer.trail import MAX_MESSAGE
+from controller.model.delivery import Delivery, Skipped, Validator
 from controller.model.digest import Algorithm, Digest
-from controller.model.origin import Origin, Skipped, Validator
 from controller.reasons import Reason
 from tests.contract.conftest import Rig
 from tests.fakes.stored_bytes import IMAGE, OTHER_IMAGE, publish, put, ref_of
@@ -52,11 +52,11 @@ def test_the_longest_claim_is_read_as_it_was_made(rig: Rig) -> None:
     content = publish(rig.storage, b"image")
     url = "http://m.example/" + "a" * 1000
     skipped = (Skipped(url, Reason.SOURCE_NOT_FOUND, "é" * MAX_MESSAGE),) * 8
-    origin = Origin(url, Validator("é" * 600, "é" * 128), 5, url, skipped)
-    ref = replace(ref_of(content), origin=origin)
+    delivery = Delivery(url, Validator("é" * 600, "é" * 128), 5, url, skipped)
+    ref = replace(ref_of(content), delivery=delivery)
     rig.storage.link(IMAGE, ref, RECEIPT)
     (found,) = rig.storage.refs(IMAGE)
-    assert (found.origin, found.intact) == (origin, True)
+    assert (found.delivery, found.intact) == (delivery, True)
     assert rig.storage.receipt(IMAGE, content.sha256) == RECEIPT
     assert list(rig.storage.findings()) == []
 

@@ -13,7 +13,7 @@ import pytest
 from controller import errors
 from controller.adapters.sources.file import FileSource
 from controller.adapters.sources.router import SourceRouter
-from controller.model.origin import Peer
+from controller.model.delivery import Peer
 from controller.model.url import SourceUrl
 from controller.ports import Source
 from tests.fakes.clock import FakeClock

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from controller import errors
-from controller.model.origin import Peer
+from controller.model.delivery import Peer
 from controller.model.transfer import Validator
 from controller.model.url import SourceUrl
 from controller.ports import FetchRequest, StopToken

@@ -83,8 +83,8 @@ class FakeTransfers:
             self._on_change(key, owners)
 
     def _place(self, request: TransferRequest) -> Placed:
-        if request.origin is not None and request.expected_content is not None:
-            reader = self._factory(request.origin.uuid, request.origin.spec).open(request.expected_content.sha256)
+        if request.copy_from is not None and request.expected_content is not None:
+            reader = self._factory(request.copy_from.uuid, request.copy_from.spec).open(request.expected_content.sha256)
             buffer = memoryview(bytearray(request.expected_content.size_bytes))
             reader.readinto(buffer)
             reader.close()

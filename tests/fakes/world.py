@@ -10,9 +10,9 @@ from types import MappingProxyType
 from controller.model import conditions
 from controller.model.backup_storage import BackupStorageSpec, ImageStoreSpec, StorageType
 from controller.model.conditions import ConditionType
+from controller.model.delivery import Peer, Sighting
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content, DeletionPolicy, Format, ImageSpec, ImageStatus, State
-from controller.model.origin import Peer, Sighting
 from controller.model.receipt import Receipt
 from controller.model.resource import Image, Key, Kind, Meta, Resource
 from controller.model.transfer import (
@@ -199,12 +199,12 @@ class World:
     def _deliver(self, request: TransferRequest) -> TransferState:
         if request.look:
             return self._look(request)
-        found = request.expected_content if request.origin else self.sources[request.url.text]
+        found = request.expected_content if request.copy_from else self.sources[request.url.text]
         assert found is not None
-        if request.origin is not None:
-            origin = next(store for store in self.stores if store.uuid == request.origin.uuid)
-            if not origin.up or found.sha256 not in origin.objects:
-                return Broken(Failure(Reason.STORAGE_UNAVAILABLE, "origin went away", terminal=False), advanced=False)
+        if request.copy_from is not None:
+            store = next(store for store in self.stores if store.uuid == request.copy_from.uuid)
+            if not store.up or found.sha256 not in store.objects:
+                return Broken(Failure(Reason.STORAGE_UNAVAILABLE, "storage went away", terminal=False), advanced=False)
         elif request.expected_content is not None and found != request.expected_content:
             return Broken(Failure(Reason.SOURCE_CHANGED, "other bytes", terminal=True), advanced=False)
         expected, proof = request.checksum, None
@@ -221,7 +221,7 @@ class World:
         wanted = frozenset(target.uuid for target in request.targets)
         self.placed.add(found.sha256)
         held = frozenset(store.uuid for store in self.stores if store.up and found.sha256 in store.objects)
-        if held and self.proves and request.origin is None:
+        if held and self.proves and request.copy_from is None:
             return Placed(found, wanted & held, (), Validator('"v"'), "http://images.example", 0, 0, proof)
         return self._store(request, found, wanted, proof)
 
@@ -234,9 +234,9 @@ class World:
         for store in stored:
             store.objects[found.sha256] = found
         uuids, etag = frozenset(store.uuid for store in stored), self.etags.get(request.url.text, '"v"')
-        if request.origin is not None:
-            copied, name = Validator(), f"BackupStorage {request.origin.name}"
-            return Placed(found, uuids, (), copied, name, 0, 0, copied_from=request.origin.name, started_at=self.now)
+        if request.copy_from is not None:
+            copied, name = Validator(), f"BackupStorage {request.copy_from.name}"
+            return Placed(found, uuids, (), copied, name, 0, 0, copied_from=request.copy_from.name, started_at=self.now)
         return Placed(
             found,
             uuids,

@@ -136,5 +136,5 @@ class Tenants:
 def fetched(image: Image) -> int | None:
     current = image.status.current
     assert current is not None
-    assert current.origin is not None
-    return current.origin.fetched_bytes
+    assert current.delivery is not None
+    return current.delivery.fetched_bytes

@@ -29,10 +29,10 @@ def test_a_digest_that_another_image_of_the_namespace_has_costs_no_request(tenan
     assert http.asked == asked
     assert len(set(tenants.copies().values())) == 1
     assert tenants.saved_bytes == SIZE
-    origin = after["a/again"].status.current
-    assert origin is not None
-    assert origin.origin is not None
-    assert (origin.origin.served_by, origin.origin.fetched_bytes) == ("Image a/base", 0)
+    current = after["a/again"].status.current
+    assert current is not None
+    assert current.delivery is not None
+    assert (current.delivery.served_by, current.delivery.fetched_bytes) == ("Image a/base", 0)
     assert fetched(after["a/base"]) == SIZE
 
 
@@ -122,8 +122,8 @@ def test_another_namespace_asks_its_url_and_fetches_one_byte(tenants: Tenants, h
     assert tenants.saved_bytes == SIZE
     current = after["b/mine"].status.current
     assert current is not None
-    assert current.origin is not None
-    assert current.origin.validator.etag == f'"{PATH}-1"'
+    assert current.delivery is not None
+    assert current.delivery.validator.etag == f'"{PATH}-1"'
     assert current.proof == "first use"
 
 

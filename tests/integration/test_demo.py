@@ -120,15 +120,15 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for apt-get on PATH that knows the packages only after `update`; returns the log of its calls."""
     for folder in ("bin", "debs"):
         (tmp_path / folder).mkdir()
-    for origin in debian.ORIGINS:
-        root = tmp_path / origin.package
-        (root / origin.member).parent.mkdir(parents=True)
-        (root / origin.member).write_bytes(origin.package.encode().ljust(70_000, b"\0"))
+    for one in debian.PACKAGED:
+        root = tmp_path / one.package
+        (root / one.member).parent.mkdir(parents=True)
+        (root / one.member).write_bytes(one.package.encode().ljust(70_000, b"\0"))
         (root / "DEBIAN").mkdir()
         (root / "DEBIAN" / "control").write_text(
-            f"Package: {origin.package}\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.com>\nDescription: b\n"
+            f"Package: {one.package}\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.com>\nDescription: b\n"
         )
-        deb = tmp_path / "debs" / f"{origin.package}.deb"
+        deb = tmp_path / "debs" / f"{one.package}.deb"
         subprocess.run(["dpkg-deb", "--root-owner-group", "-b", root, deb], check=True, capture_output=True)
     (tmp_path / "bin" / "apt-get").write_text(APT_GET)
     (tmp_path / "bin" / "apt-get").chmod(0o755)
@@ -171,8 +171,8 @@ def test_a_machine_without_apt_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_manifests_carry_the_checksums_and_are_touched_only_when_they_change(tmp_path: Path) -> None:
-    for origin in debian.ORIGINS:
-        (tmp_path / origin.image).write_text(origin.image)
+    for one in debian.PACKAGED:
+        (tmp_path / one.image).write_text(one.image)
     folder = tmp_path / "manifests"
     written = folder / "images.yaml"
     demo.write_manifests(folder, tmp_path, "http://127.0.0.1:1")

@@ -13,7 +13,7 @@ from controller import errors
 from controller.adapters.clock import SystemClock
 from controller.adapters.sources.http import HttpSource
 from controller.adapters.sources.resolver import Endpoint
-from controller.model import origin
+from controller.model import delivery
 from controller.model.digest import Algorithm, Digest
 from tests.fakes.certificates import Authority
 from tests.fakes.fetching import LOOPBACK, NEVER, QUICK, asking, drain, fetch
@@ -44,7 +44,7 @@ def test_a_trusted_server_is_read_and_told_its_own_name(authority: Authority) ->
         body.close()
         assert certificate is not None
         digest = Digest(Algorithm.SHA256, hashlib.sha256(certificate).hexdigest())
-        assert body.peer == origin.Peer("127.0.0.1", None, digest)
+        assert body.peer == delivery.Peer("127.0.0.1", None, digest)
         names.clear()
         assert fetch(source(authority), asking(server.url(host="h.example"))) == b"image"
         assert fetch(source(authority), asking(server.url(host="h.example."))) == b"image"

@@ -16,7 +16,7 @@ from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.http import HttpSource
 from controller.adapters.sources.proxy import Proxies, Proxy
 from controller.adapters.sources.resolver import Endpoint
-from controller.model import origin
+from controller.model import delivery
 from controller.model.url import SourceUrl
 from controller.settings import ProxySettings, SourceSettings
 from tests.fakes.certificates import Authority
@@ -65,7 +65,7 @@ def test_an_http_source_is_asked_for_by_its_whole_url() -> None:
         body = through(proxy.url).open(asking(server.url("/a?sig=s", host="h.example")), NEVER)
         assert drain(body) == b"image"
         assert body.served_by == server.url("/a", host="h.example")
-        assert body.peer == origin.Peer("127.0.0.1", f"127.0.0.1:{proxy.port}")
+        assert body.peer == delivery.Peer("127.0.0.1", f"127.0.0.1:{proxy.port}")
         assert proxy.request_lines == [f"GET http://h.example:{server.port}/a?sig=s HTTP/1.1"]
         assert server.peers[0].headers["host"] == f"h.example:{server.port}"
 

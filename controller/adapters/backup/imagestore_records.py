@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from controller import errors
+from controller.model.delivery import Delivery
+from controller.model.delivery_document import delivery_to_dict, read_delivery
 from controller.model.digest import Algorithm, Digest
 from controller.model.fields import Fields, format_time
 from controller.model.image import Content, Format
-from controller.model.origin import Origin
-from controller.model.origin_document import origin_to_dict, read_origin
 from controller.model.scrub import MAX_MESSAGE, ScrubRecord
 from controller.model.scrub_document import scrub_from_fields, scrub_to_dict
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TrashRecord, Validator
@@ -136,7 +136,7 @@ def claim_bytes(image_uuid: str, ref: StoredRef, receipt: Mapping[str, Any] | No
         "owner": ref.owner,
         "proof": ref.proof,
         "importedAt": ref.imported_at.isoformat(),
-        "origin": None if ref.origin is None else origin_to_dict(ref.origin),
+        "origin": None if ref.delivery is None else delivery_to_dict(ref.delivery),
     }
     return _dump(claim if receipt is None else {**claim, "receipt": receipt})
 
@@ -172,7 +172,7 @@ def read_claim(text: bytes, *, install_prefix: str) -> StoredRef | None:
                 proof=_text(data["proof"]),
                 url=_text(data["url"]),
                 owner=_text(data.get("owner", "")),
-                origin=_origin(data.get("origin")),
+                delivery=_delivery(data.get("origin")),
             )
     except _Damaged:
         return None
@@ -242,8 +242,8 @@ def read_resume(text: bytes) -> ResumeRecord | None:
         return None
 
 
-def _origin(value: object) -> Origin | None:
-    return None if value is None else read_origin(Fields(value, ("origin",)))
+def _delivery(value: object) -> Delivery | None:
+    return None if value is None else read_delivery(Fields(value, ("origin",)))
 
 
 def _content_dict(content: Content) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from controller.adapters.sources.proxy import Proxies, Proxy
 from controller.adapters.sources.resolver import Endpoint, Resolve, resolve_within
 from controller.adapters.sources.wire import Patience, Wire
 from controller.media.digester import Hasher
+from controller.model.delivery import Peer
 from controller.model.digest import Algorithm, Digest
-from controller.model.origin import Peer
 from controller.model.secret import Credentials
 from controller.model.url import SourceUrl
 from controller.ports import Clock, StopToken

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from controller import errors
-from controller.model.origin import Peer
+from controller.model.delivery import Peer
 from controller.model.transfer import Validator
 from controller.model.url import SourceUrl
 from controller.ports import Clock, FetchRequest, StopToken

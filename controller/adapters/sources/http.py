@@ -21,7 +21,7 @@ from controller.adapters.sources.politeness import Politeness
 from controller.adapters.sources.proxy import Proxies, Proxy
 from controller.adapters.sources.resolver import Resolve, system_resolve
 from controller.adapters.sources.wire import Patience
-from controller.model.origin import Peer
+from controller.model.delivery import Peer
 from controller.model.secret import Credentials
 from controller.model.transfer import Validator
 from controller.model.url import SourceUrl

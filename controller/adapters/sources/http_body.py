@@ -8,7 +8,7 @@ from controller import errors
 from controller.adapters.sources.http_answer import Framing
 from controller.adapters.sources.http_limits import HttpLimits
 from controller.adapters.sources.wire import Wire
-from controller.model.origin import Peer
+from controller.model.delivery import Peer
 from controller.model.transfer import Validator
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n\Z")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from controller import errors
-from controller.model.origin import Validator
+from controller.model.delivery import Validator
 from controller.model.secret import KEYS_TYPE, MIN_HIDDEN, Credentials, Secret
 from controller.model.transfer import Broken, Placed, TransferRequest
 from controller.model.url import SourceUrl
@@ -18,7 +18,7 @@ def of(request: TransferRequest, secrets: Secrets | None) -> Credentials | None:
         PolicyDenied: it was not made for sources.
 
     """
-    if request.secret_ref is None or request.origin is not None:
+    if request.secret_ref is None or request.copy_from is not None:
         return None
     return Credentials.of(_read(request.namespace, request.secret_ref, secrets))
 

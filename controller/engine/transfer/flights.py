@@ -36,7 +36,7 @@ def flights_of(request: TransferRequest) -> tuple[Flight, ...]:
 
     Over plain http only those of one namespace, or of one sha256/sha512, can (see plan/right.py).
     """
-    if request.origin is not None or request.look:
+    if request.copy_from is not None or request.look:
         return ()
     found = []
     url, digest = request.url, request.checksum

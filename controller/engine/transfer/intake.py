@@ -9,8 +9,8 @@ from controller.engine.transfer import credentials
 from controller.engine.transfer.berths import Foothold
 from controller.engine.transfer.limits import PassLimits
 from controller.engine.transfer.trail import Trail
+from controller.model.delivery import Peer
 from controller.model.image import Content
-from controller.model.origin import Peer
 from controller.model.secret import Credentials
 from controller.model.transfer import TransferRequest, Validator
 from controller.ports import Body, Clock, FetchRequest, Reader, Source, StopToken

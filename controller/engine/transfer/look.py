@@ -5,7 +5,7 @@ from controller.engine.transfer import credentials
 from controller.engine.transfer.berths import failure_of
 from controller.engine.transfer.checksum_lists import ChecksumLists
 from controller.engine.transfer.intake import Patience
-from controller.model.origin import Sighting
+from controller.model.delivery import Sighting
 from controller.model.secret import Credentials
 from controller.model.transfer import Broken, Looked, TransferRequest
 from controller.ports import Clock, FetchRequest, Secrets, SignatureVerifier, Source, StopToken

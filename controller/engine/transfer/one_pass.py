@@ -156,7 +156,7 @@ class OnePass:
 
     def _answered(self) -> Placed | None:
         """Return the bytes where they are here and an answer of the url proves the right to them."""
-        if self._request.origin is not None:
+        if self._request.copy_from is not None:
             return None
         asked = self._asked_now
         self._trail.pinned, self._asking = self._promise.pins, True
@@ -185,7 +185,7 @@ class OnePass:
             mirror=self._mirror,
             skipped=self._trail.skipped,
             peer=intake.peer,
-            copied_from=None if self._request.origin is None else self._request.origin.name,
+            copied_from=None if self._request.copy_from is None else self._request.copy_from.name,
             started_at=self._began,
             finished_at=self._clock.now(),
         )
@@ -195,11 +195,11 @@ class OnePass:
 
     def _open(self) -> Intake:
         request = self._request
-        if request.origin is not None:
-            storage = self._storages(request.origin.uuid, request.origin.spec)
+        if request.copy_from is not None:
+            storage = self._storages(request.copy_from.uuid, request.copy_from.spec)
             expected = self._promise.copied_from(storage)
             reader = storage.open(expected.sha256)
-            return StoredCopy(reader, expected, request.origin.name, self._patience, self._pace)
+            return StoredCopy(reader, expected, request.copy_from.name, self._patience, self._pace)
         trail = self._trail
         trail.mixed = False
         berthing.read_records(request, self._berths)
@@ -248,7 +248,7 @@ class OnePass:
     def _join(self, intake: Intake, head: memoryview) -> Outlet:
         """Build what consumes the bytes, now that the first of them are known."""
         request = self._request
-        compression = None if request.origin is not None else decompress.sniff(head)
+        compression = None if request.copy_from is not None else decompress.sniff(head)
         foothold = self._foothold
         if foothold is not None:
             if (foothold.name == request.key) != (compression is None):
@@ -264,11 +264,11 @@ class OnePass:
 
     def _join_plain(self, intake: Intake, writings: list[tuple[Berth, Writing]]) -> Outlet:
         request = self._request
-        if request.origin is None:
+        if request.copy_from is None:
             lead = self._foothold.berth if self._foothold is not None else writings[0][0]
             keeper = next(writing for berth, writing in writings if berth is lead)
             self._keep_record(intake, keeper, lead, request.key)
-        hashings = _hashings(self._promise.hashers(*([] if request.origin is not None else [Algorithm.MD5])))
+        hashings = _hashings(self._promise.hashers(*([] if request.copy_from is not None else [Algorithm.MD5])))
         self._outlet = Outlet(request, self._ring, hashings)
         self._ring.attach([*hashings.values(), *(writing for _, writing in writings)])
         return self._outlet
@@ -357,7 +357,7 @@ class OnePass:
 
     def _testimony(self, intake: Intake, content: Content) -> Provenance | None:
         """Return what this download says about its url, for whoever asks the same url next."""
-        if self._request.origin is not None or not intake.complete or self._witness() is None:
+        if self._request.copy_from is not None or not intake.complete or self._witness() is None:
             return None
         length, digests = intake.total_bytes, content.source_digests
         return right.testimony(self._asked_now, self._told_url, intake.validator, length, digests)

@@ -18,7 +18,7 @@ class Outlet:
         self._hashings = hashings
         self._understanding = (
             Understanding(request.max_size_bytes, declared=request.format, iso_expected=request.iso_expected)
-            if request.origin is None
+            if request.copy_from is None
             else None
         )
 

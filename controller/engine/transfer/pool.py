@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from controller.engine.figures import Figures, Meter, Origin, Saving
+from controller.engine.figures import Figures, Meter, ReadFrom, Saving
 from controller.engine.holdings import Holdings
 from controller.engine.transfer import look, one_pass
 from controller.engine.transfer.berths import StorageOpener
@@ -233,8 +233,8 @@ class EmbeddedTransfers:
 
     def _run(self, job: _Job) -> Placed | Broken | None:
         """Transfer once; None where it stood back for another one."""
-        origin = Origin.SOURCE if job.request.origin is None else Origin.STORAGE
-        meter = Meter(self._figures, origin)
+        read_from = ReadFrom.SOURCE if job.request.copy_from is None else ReadFrom.STORAGE
+        meter = Meter(self._figures, read_from)
 
         def report(state: Running) -> None:
             job.state, job.moved_at = state, self._clock.monotonic()
@@ -263,7 +263,7 @@ class EmbeddedTransfers:
             return None
         except Exception as error:  # the edge: a bug in one transfer must not take the pool with it
             log.exception("transfer.crashed", key=key, url=url)
-            self._figures.end(origin, Reason.INTERNAL_ERROR)
+            self._figures.end(read_from, Reason.INTERNAL_ERROR)
             failure = Failure(Reason.INTERNAL_ERROR, f"internal error: {type(error).__name__}", terminal=False)
             return Broken(failure, advanced=False)
         if job.stop.is_set():
@@ -271,12 +271,12 @@ class EmbeddedTransfers:
             return state
         seconds = round(self._clock.monotonic() - began, 3)
         if isinstance(state, Placed):
-            self._figures.end(origin, Reason.SUCCEEDED)
+            self._figures.end(read_from, Reason.SUCCEEDED)
             digest = str(state.content.sha256)
             log.info("transfer.finished", key=key, url=url, bytes=state.fetched_bytes, seconds=seconds, digest=digest)
         else:
             reason, message = state.failure.reason, state.failure.message
-            self._figures.end(origin, reason)
+            self._figures.end(read_from, reason)
             tell = log.info if reason is Reason.QUEUED else log.warning  # it did not begin, and nothing is wrong
             tell("transfer.broken", key=key, url=url, reason=reason, message=message, seconds=seconds)
         return state
@@ -324,4 +324,4 @@ class EmbeddedTransfers:
 
 def _asked(request: TransferRequest) -> str:
     """Return the origin that has to bear the transfer; "" where it asks no server."""
-    return "" if request.origin is not None or request.url.scheme == "file" else request.url.origin
+    return "" if request.copy_from is not None or request.url.scheme == "file" else request.url.origin

@@ -71,7 +71,7 @@ class Promise:
 
         """
         expected = self.expected
-        if expected is None or self._request.origin is not None:
+        if expected is None or self._request.copy_from is not None:
             return
         got = self._hashers[expected.algorithm].digest()
         if expected.matches(got):
@@ -91,8 +91,8 @@ class Promise:
 
         """
         request = self._request
-        if request.origin is not None:
-            return self._copied(outlet, request.origin.name)
+        if request.copy_from is not None:
+            return self._copied(outlet, request.copy_from.name)
         expected = request.expected_content
         if not intake.complete and self.expected is None and expected is None:
             raise errors.SourceUnreachable(
@@ -111,14 +111,14 @@ class Promise:
         return tuple(self._hashers[algorithm].digest() for algorithm in wanted)
 
     def _asked(self) -> list[Algorithm]:
-        if self.expected is None or self._request.origin is not None:
+        if self.expected is None or self._request.copy_from is not None:
             return []  # a copy is proven by the sha256 of its content
         return [self.expected.algorithm]
 
-    def _copied(self, outlet: Outlet, origin: str) -> Content:
+    def _copied(self, outlet: Outlet, name: str) -> Content:
         expected, got = self._copy, outlet.digest(Algorithm.SHA256)
         if expected is None:
             raise AssertionError("a copy is opened before it is judged")
         if outlet.total_bytes != expected.size_bytes or not expected.sha256.matches(got):
-            raise errors.StorageDamaged(f"the copy on BackupStorage {origin} is damaged: {expected.sha256} reads {got}")
+            raise errors.StorageDamaged(f"the copy on BackupStorage {name} is damaged: {expected.sha256} reads {got}")
         return expected

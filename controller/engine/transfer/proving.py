@@ -11,8 +11,8 @@ from controller.engine.transfer.berths import Berth
 from controller.engine.transfer.intake import Intake, Patience
 from controller.engine.transfer.limits import PassLimits
 from controller.engine.transfer.promise import Promise
+from controller.model.delivery import Peer
 from controller.model.image import Content
-from controller.model.origin import Peer
 from controller.model.secret import Credentials
 from controller.model.transfer import Placed, Provenance, Running, TransferRequest, Validator
 from controller.plan import right
@@ -104,7 +104,7 @@ class AmongOthers:
     def in_namespace(self, request: TransferRequest, promise: Promise) -> Placed | None:
         """Look for a claim; see Sharing."""
         expected = promise.expected
-        if expected is None or request.origin is not None or request.expected_content is not None:
+        if expected is None or request.copy_from is not None or request.expected_content is not None:
             return None
         shared = self._holdings.of_namespace(request.namespace, expected)
         if shared is None:
@@ -126,13 +126,13 @@ class AmongOthers:
     def gives_way(self, request: TransferRequest, intake: Intake, told: Credentials | None, *, on_mirror: bool) -> bool:
         """Ask whoever knows all transfers; see Sharing. Those who wait for a url learn nothing of its mirror."""
         known = right.testimony(request, told, intake.validator, intake.total_bytes, ()) is not None
-        return request.origin is None and not self._may_fetch(known and not on_mirror)
+        return request.copy_from is None and not self._may_fetch(known and not on_mirror)
 
     def meanwhile(
         self, request: TransferRequest, promise: Promise, intake: Intake, told: Credentials | None
     ) -> Placed | None:
         """Look once more, and judge the answer that is there; see Sharing."""
-        if request.origin is not None:
+        if request.copy_from is not None:
             return None
         shared = self.in_namespace(request, promise)
         return shared or Prover(self._holdings, request, promise, told).answered(intake)
@@ -140,7 +140,7 @@ class AmongOthers:
     def present(self, request: TransferRequest, promise: Promise, berths: Sequence[Berth]) -> Content | None:
         """Look on every target; see Sharing."""
         expected = promise.expected
-        if expected is None or request.origin is not None or request.expected_content is not None:
+        if expected is None or request.copy_from is not None or request.expected_content is not None:
             return None
         content = self._holdings.of_anybody(expected)
         if content is None:

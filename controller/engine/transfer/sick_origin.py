@@ -20,7 +20,7 @@ def judged(broken: Broken, request: TransferRequest, storages: StorageOpener, st
     Trying again is no use as long as it is the copy that is asked first, and is once it is gone: another storage, or
     the source, is asked then.
     """
-    origin, content = request.origin, request.expected_content
+    origin, content = request.copy_from, request.expected_content
     if origin is None or content is None or broken.failure.reason is not Reason.STORAGE_DAMAGED:
         return broken
     try:

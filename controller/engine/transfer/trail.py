@@ -9,7 +9,7 @@ import structlog
 
 from controller import errors
 from controller.engine.transfer.berths import failure_of
-from controller.model.origin import Skipped
+from controller.model.delivery import Skipped
 from controller.model.transfer import Failure, TransferRequest
 from controller.model.url import SourceUrl
 from controller.plan.source import OTHER_BYTES, fingerprint

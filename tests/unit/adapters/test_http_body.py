@@ -15,7 +15,7 @@ from controller.adapters.sources.http_answer import Framing
 from controller.adapters.sources.http_body import HttpBody
 from controller.adapters.sources.http_limits import HttpLimits
 from controller.adapters.sources.wire import Patience, Wire
-from controller.model.origin import Peer
+from controller.model.delivery import Peer
 from controller.model.transfer import Validator
 from tests.fakes.clock import FakeClock
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.adapters.backup import imagestore_records as records
-from controller.model.origin import Origin
+from controller.model.delivery import Delivery
 from controller.model.scrub import Scrub, ScrubRecord, ScrubState
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, Validator
 from tests.fakes.stored_bytes import IMAGE, answer, content_of, ref_of
@@ -20,7 +20,11 @@ PREFIX = f"zstore://{IMAGE}/"
 CONTENT = content_of(b"image")
 LENGTHS = st.none() | st.integers(0, 2**63)
 ORIGINS = st.none() | st.builds(
-    Origin, st.text(min_size=1, max_size=50), st.builds(Validator, OPTIONAL_TEXT, OPTIONAL_TEXT), LENGTHS, OPTIONAL_TEXT
+    Delivery,
+    st.text(min_size=1, max_size=50),
+    st.builds(Validator, OPTIONAL_TEXT, OPTIONAL_TEXT),
+    LENGTHS,
+    OPTIONAL_TEXT,
 )
 AT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
 SCRUBBED = ScrubRecord(Scrub(ScrubState.RUNNING, AT, AT, 4, 5, 1, "x"), CONTENT.sha256)
@@ -35,8 +39,8 @@ def test_a_resume_record_is_read_as_written(
 
 
 @given(TEXT, TEXT, TEXT, st.datetimes(timezones=ZONES), ORIGINS)
-def test_a_claim_is_read_as_written(source: str, proof: str, url: str, at: datetime, origin: Origin | None) -> None:
-    ref = StoredRef(CONTENT, source, PREFIX + CONTENT.image_id, False, at, proof, url, "ns/name", origin)
+def test_a_claim_is_read_as_written(source: str, proof: str, url: str, at: datetime, delivery: Delivery | None) -> None:
+    ref = StoredRef(CONTENT, source, PREFIX + CONTENT.image_id, False, at, proof, url, "ns/name", delivery)
     assert records.read_claim(records.claim_bytes(IMAGE, ref), install_prefix=PREFIX) == ref
 
 

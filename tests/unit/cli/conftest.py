@@ -14,9 +14,9 @@ from controller.gitops.desired import Guards
 from controller.gitops.loop import default_storage
 from controller.gitops.state import State
 from controller.model.conditions import Condition, ConditionType
+from controller.model.delivery import Delivery, Validator
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content, Format, ImageStatus, Phase, Progress, Ref, RefStatus, Revision
-from controller.model.origin import Origin, Validator
 from controller.model.resource import Image
 from controller.reasons import Reason
 from tests.unit.gitops.manifests import image_key, tree, wanted
@@ -30,7 +30,7 @@ CONTENT = Content(
     format=Format.QCOW2,
     source_digests=(Digest(Algorithm.SHA256, "ab" * 32),),
 )
-ORIGIN = Origin(
+DELIVERY = Delivery(
     "http://mirror.example/good.qcow2",
     Validator('"v7"', "Thu, 01 Jan 2026 00:00:00 GMT"),
     293641216,
@@ -100,7 +100,7 @@ def _served(image: Image) -> ImageStatus:
         image.status,
         phase=Phase.READY,
         observed_generation=1,
-        current=Revision(CONTENT, "0" * 32, "http://images.example/good.qcow2", NOW, "first use", ORIGIN),
+        current=Revision(CONTENT, "0" * 32, "http://images.example/good.qcow2", NOW, "first use", DELIVERY),
         refs=(Ref("ae840e03a0044b759b0a8c09a141a46b", "default", path, RefStatus.READY, NOW, NOW),),
         create_date=NOW,
         last_op_date=NOW,

@@ -14,6 +14,7 @@ from controller import errors
 from controller.model import manifest
 from controller.model.backup_storage import BackupStorageSpec, BackupStorageStatus, Capacity, StorageStatus
 from controller.model.conditions import Condition, ConditionType
+from controller.model.delivery import Delivery, Sighting, Skipped, Validator, Watch
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import (
     Architecture,
@@ -37,7 +38,6 @@ from controller.model.image import (
     Timeouts,
     UpdatePolicy,
 )
-from controller.model.origin import Origin, Sighting, Skipped, Validator, Watch
 from controller.model.quarantine import Quarantine
 from controller.model.schema import path_text, translate
 from controller.model.scrub import Scrub, ScrubState
@@ -45,7 +45,7 @@ from controller.model.selector import LabelSelector, Requirement, SelectorOperat
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
 from tests.unit.model.documents import image, openapi, storage
-from tests.unit.model.values import contents, counts, origins, sizes, times, watches, words
+from tests.unit.model.values import contents, counts, deliveries, sizes, times, watches, words
 
 UUID = "fccc12fee6a411d68c42763ded705630"
 SIGNATURE = {"url": "https://h.example/SHA256SUMS.gpg", "keyRef": {"name": "keys"}}
@@ -228,7 +228,7 @@ revisions = st.builds(
     url=words,
     imported_at=times,
     proof=words,
-    origin=st.none() | origins,
+    delivery=st.none() | deliveries,
 )
 refs = st.builds(
     Ref,
@@ -333,7 +333,7 @@ CONTENT = Content(
     ),
 )
 SKIPPED = Skipped("https://h.example/a", Reason.SOURCE_NOT_FOUND, "404")
-ORIGIN = Origin(
+DELIVERY = Delivery(
     "https://m.example/a", Validator('"v1"', "Mon, 23 Nov 2026 20:56:42 GMT"), 7, "https://m.example/", (SKIPPED,), 3
 )
 READY = Condition(ConditionType.READY, False, Reason.NO_SPACE, "full", 3, NOW)
@@ -341,8 +341,8 @@ FULL_STATUS = ImageStatus(
     uuid=UUID,
     phase=Phase.READY,
     observed_generation=3,
-    current=Revision(CONTENT, "id", "https://h.example/a", NOW, "first use", ORIGIN),
-    history=(Revision(CONTENT, "id", "https://h.example/b", NOW, "first use", ORIGIN),),
+    current=Revision(CONTENT, "id", "https://h.example/a", NOW, "first use", DELIVERY),
+    history=(Revision(CONTENT, "id", "https://h.example/b", NOW, "first use", DELIVERY),),
     observed_revision=f"main@sha1:{'0' * 40}",
     refs=(Ref("d" * 32, "primary", "zstore://x/y", RefStatus.FAILED, NOW, NOW, Reason.NO_SPACE),),
     progress=Progress(1, 3),
@@ -353,7 +353,7 @@ FULL_STATUS = ImageStatus(
     create_date=NOW,
     last_op_date=NOW,
     verified_at=NOW,
-    watch=Watch(NOW, "503", Sighting(ORIGIN.validator, 8, Digest(Algorithm.SHA1, "d" * 40))),
+    watch=Watch(NOW, "503", Sighting(DELIVERY.validator, 8, Digest(Algorithm.SHA1, "d" * 40))),
     paravirtualized=True,
     conditions=(READY,),
 )
@@ -413,7 +413,7 @@ def test_a_status_of_the_first_version_says_who_served_at_its_top_only() -> None
     written["source"] = {"servedBy": "https://m.example/a"}
     read = manifest.image_status_from_dict(written).current
     assert read is not None
-    assert read.origin == Origin("https://m.example/a")
+    assert read.delivery == Delivery("https://m.example/a")
 
 
 def test_an_untouched_status_is_small() -> None:

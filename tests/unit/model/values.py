@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from hypothesis import strategies as st
 
+from controller.model.delivery import Delivery, Sighting, Skipped, Validator, Watch
 from controller.model.digest import Algorithm, Digest
 from controller.model.image import Content, Format
-from controller.model.origin import Origin, Sighting, Skipped, Validator, Watch
 from controller.reasons import Reason
 
 times = st.datetimes(
@@ -37,8 +37,8 @@ contents = st.builds(
     source_digests=source_digests,
 )
 skipped = st.builds(Skipped, url=words, reason=st.sampled_from(Reason), message=words)
-origins = st.builds(
-    Origin,
+deliveries = st.builds(
+    Delivery,
     served_by=words.filter(bool),
     validator=st.builds(Validator, etag=st.none() | words, last_modified=st.none() | words),
     length=st.none() | sizes,

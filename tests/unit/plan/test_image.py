@@ -176,8 +176,8 @@ def test_a_second_storage_is_filled_from_the_first(world: World) -> None:
     world.stores.append(Store("s2"))
     world.edit(spec(A, backup_storages=("s1", "s2")))
     world.settle()
-    assert world.started[-1].origin is not None
-    assert world.started[-1].origin.name == "s1"
+    assert world.started[-1].copy_from is not None
+    assert world.started[-1].copy_from.name == "s1"
     world.run()
     assert ready(world)
     assert {ref.storage_name for ref in world.image.status.refs} == {"s1", "s2"}
@@ -231,7 +231,7 @@ def test_a_storage_that_is_away_from_the_start_is_filled_when_it_comes() -> None
     world.store("s2").up = True
     world.run()
     assert ready(world)
-    assert len([request for request in world.started if request.origin is None]) == 1
+    assert len([request for request in world.started if request.copy_from is None]) == 1
 
 
 def test_a_storage_that_nobody_probed_yet_changes_nothing(world: World) -> None:

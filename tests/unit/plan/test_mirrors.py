@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from controller.model import conditions
 from controller.model.conditions import ConditionType
-from controller.model.origin import Skipped
+from controller.model.delivery import Skipped
 from controller.model.transfer import Placed
 from controller.model.url import SourceUrl
 from controller.reasons import Reason
@@ -69,5 +69,5 @@ def test_a_source_with_other_bytes_is_named_where_people_look_and_one_that_was_a
         assert found.message == "stored and verified on s1; http://m1.example/a was skipped: expected x, got y"
     current = world.image.status.current
     assert current is not None
-    assert current.origin is not None
-    assert (current.origin.mirror, current.origin.skipped) == (M2.redacted, skipped)
+    assert current.delivery is not None
+    assert (current.delivery.mirror, current.delivery.skipped) == (M2.redacted, skipped)

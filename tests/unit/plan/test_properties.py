@@ -172,7 +172,7 @@ class ImageLife(RuleBasedStateMachine):
         assert plan.requeue >= timedelta(0)
         assert not (is_ready and is_stalled)
         if self.world.shared_here():
-            assert not any(request.origin is None and not request.look for request in plan_requests(plan)), (
+            assert not any(request.copy_from is None and not request.look for request in plan_requests(plan)), (
                 "no download of what is here"
             )
         fetches = [

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.model.origin import Peer, Skipped, Validator
+from controller.model.delivery import Peer, Skipped, Validator
 from controller.model.receipt import Fetched, How, Receipt, statement
 from controller.model.transfer import Placed
 from controller.reasons import Reason

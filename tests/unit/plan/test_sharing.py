@@ -6,9 +6,9 @@ import pytest
 
 from controller.model import conditions
 from controller.model.conditions import ConditionType
+from controller.model.delivery import Delivery
 from controller.model.digest import Digest
 from controller.model.image import Format, ImageStatus, MediaType, Revision
-from controller.model.origin import Origin
 from controller.model.transfer import Placed, Queued, Running
 from controller.plan.effects import Link, StartTransfer
 from controller.plan.source import source_id
@@ -39,7 +39,7 @@ def test_what_another_image_of_the_namespace_has_is_claimed_at_once() -> None:
     assert world.started == []
     current = world.image.status.current
     assert current is not None
-    assert current.origin == Origin("Image default/neighbour", length=MINE.size_bytes, fetched_bytes=0)
+    assert current.delivery == Delivery("Image default/neighbour", length=MINE.size_bytes, fetched_bytes=0)
     assert current.proof == "checksum sha256"
 
 
@@ -48,7 +48,7 @@ def test_it_is_copied_from_the_storage_that_has_it() -> None:
     neighbour(world)
     world.run()
     assert ready(world)
-    assert [request.origin is not None for request in world.started] == [True]
+    assert [request.copy_from is not None for request in world.started] == [True]
 
 
 @pytest.mark.parametrize("up", [True, False])
@@ -62,7 +62,7 @@ def test_it_is_fetched_where_only_strangers_have_it_or_it_cannot_be_asked(up: bo
         world.store("s2").up = False
     plan = world.step()
     assert [type(effect) for effect in plan.effects] == [StartTransfer]
-    assert world.started[0].origin is None
+    assert world.started[0].copy_from is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_status_that_somebody_wrote_gives_nobody_what_others_stored() -> None:
     world.sources = {A: content(1)}
     plan = world.step()
     assert [type(effect) for effect in plan.effects] == [StartTransfer]
-    assert world.started[0].origin is None
+    assert world.started[0].copy_from is None
     world.finish()
     world.settle()
     assert reason(world) is Reason.SOURCE_CHANGED
@@ -122,7 +122,7 @@ def test_what_was_proven_is_remembered_until_its_copy_is_claimed() -> None:
         assert [state for key, state in world.states.items() if key != proof] == [Running(0, None)]
     world.run()
     assert ready(world)
-    assert [request.origin is None for request in world.started] == [True, False]
+    assert [request.copy_from is None for request in world.started] == [True, False]
 
 
 def test_who_waits_for_another_transfer_says_so_and_has_no_place_in_the_line() -> None:

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from controller.model.delivery import Delivery, Sighting, Validator
 from controller.model.image import ChecksumFrom, UpdatePolicy
-from controller.model.origin import Origin, Sighting, Validator
 from controller.model.transfer import Failure, Looked, Placed
 from controller.model.url import SourceUrl
 from controller.plan.effects import ReleaseTransfer, StartTransfer
@@ -210,7 +210,7 @@ def test_weak_names_count_and_the_best_that_both_have_decides(
 ) -> None:
     current = world.image.status.current
     assert current is not None
-    current = replace(current, origin=Origin(A, known, 1001))
+    current = replace(current, delivery=Delivery(A, known, 1001))
     world.image = replace(world.image, status=replace(world.image.status, current=current))
     world.now += LATER
     world.settle()
@@ -225,7 +225,7 @@ def test_a_file_is_another_one_by_its_time_and_size_and_not_by_a_chmod() -> None
     served(world, watching("/srv/a"))
     current = world.image.status.current
     assert current is not None
-    current = replace(current, origin=Origin("/srv/a", Validator(None, "1000000000/7/8/9/1001"), 1001))
+    current = replace(current, delivery=Delivery("/srv/a", Validator(None, "1000000000/7/8/9/1001"), 1001))
     world.image = replace(world.image, status=replace(world.image.status, current=current))
     for facts, size, changed in (("1000000000/70/80/90/1001", 1001, False), ("1500000000/7/8/9/1002", 1002, True)):
         world.now += LATER
@@ -291,7 +291,9 @@ def test_a_look_that_waits_for_its_turn_holds_up_no_healing() -> None:
     world.finish(BUSY)
     plan = world.settle()
     assert not ready(world)
-    assert [effect.request.origin is not None for effect in plan.effects if isinstance(effect, StartTransfer)] == [True]
+    assert [effect.request.copy_from is not None for effect in plan.effects if isinstance(effect, StartTransfer)] == [
+        True
+    ]
     assert not looks(plan)
     world.finish()
     world.settle()
@@ -323,15 +325,15 @@ def test_what_was_adopted_gets_its_version_from_the_first_look(world: World) -> 
     """Where a claim says nothing of it, as the first versions wrote none."""
     world.image = World.of(world.image.spec).image
     store = world.stores[0]
-    store.claims = {sha256: replace(claim, origin=None) for sha256, claim in store.claims.items()}
+    store.claims = {sha256: replace(claim, delivery=None) for sha256, claim in store.claims.items()}
     served(world, world.image.spec)
     current = world.image.status.current
     assert current is not None
-    assert current.origin is None
+    assert current.delivery is None
     look(world)
     current = world.image.status.current
     assert current is not None
-    assert current.origin == Origin("", Validator('"v"'), 1001)
+    assert current.delivery == Delivery("", Validator('"v"'), 1001)
     assert told(world) is None
     world.sources[A] = content(3)
     look(world)
@@ -342,14 +344,14 @@ def test_bytes_of_another_image_get_their_version_from_the_first_look_if_their_l
     current = world.image.status.current
     assert current is not None
     for length, changed in ((1001, False), (1002, True)):
-        shared = replace(current, origin=Origin("Image default/base", length=length))
+        shared = replace(current, delivery=Delivery("Image default/base", length=length))
         world.image = replace(world.image, status=replace(world.image.status, current=shared))
         look(world)
         found = world.image.status.current
         assert found is not None
-        assert found.origin is not None
-        assert (found.origin.validator == Validator('"v"'), told(world) is not None) == (not changed, changed)
-        assert found.origin.served_by == "Image default/base"
+        assert found.delivery is not None
+        assert (found.delivery.validator == Validator('"v"'), told(world) is not None) == (not changed, changed)
+        assert found.delivery.served_by == "Image default/base"
 
 
 def test_a_mirror_that_served_is_looked_at_and_the_url_is_not() -> None:

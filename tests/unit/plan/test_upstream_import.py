@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from controller.model.delivery import Delivery, Validator
 from controller.model.image import ChecksumFrom, UpdatePolicy
-from controller.model.origin import Origin, Validator
 from controller.model.transfer import Broken, Failure
 from controller.model.url import SourceUrl
 from controller.plan.effects import Link
@@ -42,7 +42,7 @@ def test_a_changed_source_is_imported_beside_and_then_served(following: World) -
     assert ready(world)
     assert current is not None
     assert current.content == content(3)
-    assert current.origin == Origin("http://images.example", Validator('"w"'), 1003, fetched_bytes=1)
+    assert current.delivery == Delivery("http://images.example", Validator('"w"'), 1003, fetched_bytes=1)
     assert [revision.content for revision in world.image.status.history] == [content(1)]
     assert set(world.stores[0].objects) == {content(1).sha256, content(3).sha256}
     assert told(world) is None
@@ -61,7 +61,9 @@ def test_the_same_bytes_under_another_name_are_no_new_revision(following: World)
     current = world.image.status.current
     assert ready(world)
     assert before is not None
-    assert current == replace(before, origin=Origin("http://images.example", Validator('"w"'), 1001, fetched_bytes=1))
+    assert current == replace(
+        before, delivery=Delivery("http://images.example", Validator('"w"'), 1001, fetched_bytes=1)
+    )
     assert world.image.status.history == ()
     assert world.settle().effects == ()
     look(world)

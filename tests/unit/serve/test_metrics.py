@@ -7,9 +7,9 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from controller.engine.figures import Origin, Saving
+from controller.engine.figures import ReadFrom, Saving
 from controller.model.conditions import Condition, ConditionType
-from controller.model.origin import Watch
+from controller.model.delivery import Watch
 from controller.model.scrub import Scrub, ScrubState
 from controller.reasons import Reason
 from controller.serve.metrics import ClusterReading, Metrics, Reading
@@ -115,7 +115,7 @@ def test_what_was_not_fetched_is_shown_by_why(scrape: Scrape) -> None:
 
 
 def test_outcomes_are_counted_by_reason(scrape: Scrape) -> None:
-    scrape.bench.engine.figures.end(Origin.SOURCE, Reason.CHECKSUM_MISMATCH)
+    scrape.bench.engine.figures.end(ReadFrom.SOURCE, Reason.CHECKSUM_MISMATCH)
     assert scrape.value("goldmaster_transfers_ended_total", origin="source", reason="ChecksumMismatch") == 1
 
 

@@ -50,7 +50,7 @@ def test_only_those_wait_for_each_other_who_can_share(
 
 
 def test_a_copy_from_a_storage_and_a_look_at_a_source_wait_for_nobody() -> None:
-    assert flights_of(world.request(origin="b", checksum=SHA256)) == ()
+    assert flights_of(world.request(copy_from="b", checksum=SHA256)) == ()
     assert flights_of(replace(asks("https://h/a", "a", SHA256), look=True)) == ()
 
 

@@ -11,9 +11,9 @@ from controller import errors
 from controller.engine.transfer import look, one_pass
 from controller.engine.transfer.lanes import Lanes
 from controller.engine.transfer.pool import EmbeddedTransfers
+from controller.model.delivery import Sighting, Validator
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Timeouts
-from controller.model.origin import Sighting, Validator
 from controller.model.secret import Credentials
 from controller.model.transfer import Broken, Looked, Placed, Queued, Running, TransferRequest
 from controller.model.url import SourceUrl

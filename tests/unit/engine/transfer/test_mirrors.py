@@ -16,9 +16,9 @@ from controller import errors
 from controller.engine.transfer import one_pass
 from controller.engine.transfer.limits import PAGE
 from controller.engine.transfer.trail import MIXED
+from controller.model.delivery import Skipped
 from controller.model.digest import Digest
 from controller.model.image import ChecksumFrom, Format, Timeouts
-from controller.model.origin import Skipped
 from controller.model.secret import Credentials
 from controller.model.transfer import Broken, Placed, TransferRequest
 from controller.model.url import SourceUrl

@@ -210,7 +210,7 @@ def test_a_copy_reads_the_other_storage_and_never_the_url() -> None:
     placed(run(world.request("a"), ScriptedSource(IMAGE), storages))
     source = ScriptedSource(IMAGE)
     known = storages["a"].contents[sha256(IMAGE).hex][0]
-    result = placed(run(world.request("b", key="copy-1", origin="a", expected=known), source, storages))
+    result = placed(run(world.request("b", key="copy-1", copy_from="a", expected=known), source, storages))
     assert (source.asked, result.content, result.stored) == ([], known, frozenset({"b"}))
     assert storages["b"].contents[sha256(IMAGE).hex] == (known, IMAGE)
     assert not any(storages.leftovers().values())
@@ -227,7 +227,7 @@ def test_a_copy_has_the_record_of_the_original_whatever_is_asked_for(
     forged = replace(known, source_digests=(Digest.parse("sha256:" + "ef" * 32),))
     if not recorded:
         monkeypatch.setattr(storages["a"], "find", lambda _: None)
-    placed(run(world.request("b", key="copy-1", origin="a", expected=forged), ScriptedSource(IMAGE), storages))
+    placed(run(world.request("b", key="copy-1", copy_from="a", expected=forged), ScriptedSource(IMAGE), storages))
     assert storages["b"].contents[sha256(IMAGE).hex] == (known, IMAGE)
 
 
@@ -236,7 +236,7 @@ def test_a_damaged_original_is_named_and_not_copied(data: bytes) -> None:
     storages = world.storages("a", "b")
     known = content_of(IMAGE)
     storages["a"].contents[known.sha256.hex] = (known, data)
-    request = world.request("b", origin="a", expected=known)
+    request = world.request("b", copy_from="a", expected=known)
     failure = broken(run(request, ScriptedSource(IMAGE), storages), Reason.STORAGE_DAMAGED, terminal=False).failure
     assert "storage-a" in failure.message
     assert storages["b"].contents == {}

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from controller import errors
-from controller.engine.figures import Figures, Origin, Saving
+from controller.engine.figures import Figures, ReadFrom, Saving
 from controller.engine.transfer.pool import EmbeddedTransfers
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, TransferState
 from controller.model.url import SourceUrl
@@ -138,9 +138,9 @@ def test_what_a_transfer_costs_and_saves_is_counted_once() -> None:
         changes.until(ended(transfers, "get-1"))
         transfers.start(world.request(), "four")
         transfers.start(world.request(), "four")
-        assert figures.received()[Origin.SOURCE] == len(IMAGE)
+        assert figures.received()[ReadFrom.SOURCE] == len(IMAGE)
         assert figures.saved()[Saving.DEDUPE] == 3 * len(IMAGE)
-        assert figures.ended() == {(Origin.SOURCE, Reason.SUCCEEDED): 1}
+        assert figures.ended() == {(ReadFrom.SOURCE, Reason.SUCCEEDED): 1}
         assert figures.transfer_wait.taken().count == 1
     assert transfers.load() == (0, 0)
 
@@ -154,9 +154,9 @@ def test_a_broken_transfer_is_counted_by_its_reason_and_a_resumed_one_by_what_it
         transfers.release("get-1", "one")
         transfers.start(world.request(), "one")
         changes.until(lambda: isinstance(transfers.state("get-1"), Placed))
-    assert figures.ended() == {(Origin.SOURCE, Reason.SOURCE_UNREACHABLE): 1, (Origin.SOURCE, Reason.SUCCEEDED): 1}
+    assert figures.ended() == {(ReadFrom.SOURCE, Reason.SOURCE_UNREACHABLE): 1, (ReadFrom.SOURCE, Reason.SUCCEEDED): 1}
     assert 0 < figures.saved()[Saving.RESUME] <= 200 * KIB
-    assert figures.received()[Origin.SOURCE] >= len(IMAGE) - figures.saved()[Saving.RESUME]
+    assert figures.received()[ReadFrom.SOURCE] >= len(IMAGE) - figures.saved()[Saving.RESUME]
 
 
 def test_one_of_two_owners_leaving_stops_nothing() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from controller import errors
 from controller.engine.transfer.limits import PassLimits
 from controller.model.backup_storage import BackupStorageSpec, Capacity, ImageStoreSpec, StorageType
+from controller.model.delivery import Peer
 from controller.model.digest import Digest
 from controller.model.image import Content, Format, Timeouts
-from controller.model.origin import Peer
 from controller.model.transfer import Provenance, ResumeRecord, StoredRef, TransferRequest, TransferTarget, Validator
 from controller.model.url import SourceUrl
 from controller.ports import FetchRequest, StagedFile, StopToken
@@ -265,7 +265,7 @@ def request(
     iso_expected: bool = False,
     max_size_bytes: int = 2**40,
     timeouts: Timeouts | None = None,
-    origin: str | None = None,
+    copy_from: str | None = None,
     expected: Content | None = None,
 ) -> TransferRequest:
     return TransferRequest(
@@ -279,7 +279,7 @@ def request(
         iso_expected=iso_expected,
         max_size_bytes=max_size_bytes,
         timeouts=timeouts or Timeouts(),
-        origin=None if origin is None else target(origin),
+        copy_from=None if copy_from is None else target(copy_from),
         expected_content=expected,
     )
 

@@ -44,7 +44,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Delivery:
     """What a source said of the version that a revision was imported from."""
 
     served_by: str

@@ -2,31 +2,31 @@
 
 from typing import Any
 
+from controller.model.delivery import Delivery, Sighting, Skipped, Validator, Watch
 from controller.model.digest import Digest
 from controller.model.fields import Fields, format_time
-from controller.model.origin import Origin, Sighting, Skipped, Validator, Watch
 from controller.reasons import Reason
 
 
-def origin_to_dict(origin: Origin) -> dict[str, Any]:
-    """Write an origin as the CRD has it; what is absent is left out."""
+def delivery_to_dict(delivery: Delivery) -> dict[str, Any]:
+    """Write a delivery as the CRD has it; what is absent is left out."""
     return _present(
-        servedBy=origin.served_by or None,
-        etag=origin.validator.etag,
-        lastModified=origin.validator.last_modified,
-        length=origin.length,
-        mirror=origin.mirror,
-        skipped=[{"url": one.url, "reason": one.reason.value, "message": one.message} for one in origin.skipped]
+        servedBy=delivery.served_by or None,
+        etag=delivery.validator.etag,
+        lastModified=delivery.validator.last_modified,
+        length=delivery.length,
+        mirror=delivery.mirror,
+        skipped=[{"url": one.url, "reason": one.reason.value, "message": one.message} for one in delivery.skipped]
         or None,
-        fetchedBytes=origin.fetched_bytes,
+        fetchedBytes=delivery.fetched_bytes,
     )
 
 
-def read_origin(fields: Fields | None) -> Origin | None:
-    """Read an origin that `origin_to_dict` wrote; None where there is none. Raises InvalidSpec."""
+def read_delivery(fields: Fields | None) -> Delivery | None:
+    """Read a delivery that `delivery_to_dict` wrote; None where there is none. Raises InvalidSpec."""
     if fields is None:
         return None
-    origin = Origin(
+    delivery = Delivery(
         served_by=fields.text("servedBy") or "",
         validator=Validator(fields.text("etag"), fields.text("lastModified")),
         length=fields.integer("length"),
@@ -34,11 +34,11 @@ def read_origin(fields: Fields | None) -> Origin | None:
         skipped=tuple(_skipped(one) for one in fields.children("skipped")),
         fetched_bytes=fields.integer("fetchedBytes"),
     )
-    return None if origin == Origin("") else origin
+    return None if delivery == Delivery("") else delivery
 
 
 def watch_to_dict(watch: Watch) -> dict[str, Any]:
-    """Write a watch, as it stands beside the origin; what is absent is left out."""
+    """Write a watch, as it stands beside the delivery; what is absent is left out."""
     seen = None
     if watch.seen is not None:
         seen = _present(
