@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs import transcripts
-from tests.fakes import images
+from tests.fakes import images, sshd
 from tests.fakes.nginx import nginx
 from tests.fakes.proxy_server import ProxyServer
 from tests.integration import ranged_server
@@ -125,6 +125,15 @@ def git(house: House) -> None:
     house.environment |= {**people, "GIT_CONFIG_GLOBAL": "/dev/null", "GOLDMASTER_ALLOW_PATH": "."}
 
 
+def signed(house: House) -> None:
+    git(house)
+    key = house.here / "key"
+    sshd.make_key(key)
+    (house.here / "signers").write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
+    (house.here / "gitconfig").write_text(f"[gpg]\n  format = ssh\n[user]\n  signingKey = {key}.pub\n")
+    house.environment["GIT_CONFIG_GLOBAL"] = str(house.here / "gitconfig")
+
+
 HOUSES: dict[str, Callable[[House], None]] = {
     "mirrors": mirrors,
     "sharing": sharing,
@@ -137,12 +146,14 @@ HOUSES: dict[str, Callable[[House], None]] = {
     "deletions": deletions,
     "working copy": git,
     "repository": git,
+    "signed commits": signed,
 }
 NEEDS = {
     "a source that changes": "nginx",
     "what a server is spared": "nginx",
     "working copy": "git",
     "repository": "git",
+    "signed commits": "git sshd",
 }
 
 
@@ -156,7 +167,9 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def marked(name: str) -> object:
-    return pytest.param(name, id=name, marks=[getattr(pytest.mark, f"needs_{NEEDS[name]}")] if name in NEEDS else [])
+    return pytest.param(
+        name, id=name, marks=[getattr(pytest.mark, f"needs_{it}") for it in NEEDS.get(name, "").split()]
+    )
 
 
 @pytest.mark.timeout(300)  # only a bound on hanging
