@@ -3,9 +3,10 @@
 import functools
 import os
 import socket
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -45,7 +46,14 @@ from controller.model.git_secret import GitCredentials, credentials_for
 from controller.model.resource import Key
 from controller.plan.observed import Limits
 from controller.ports import Clock, Resources, Secrets, StorageFactory
-from controller.settings import OperatorSettings, ProxySettings, Settings, SourceSettings, StandaloneSettings
+from controller.settings import (
+    GitSettings,
+    OperatorSettings,
+    ProxySettings,
+    Settings,
+    SourceSettings,
+    StandaloneSettings,
+)
 
 if TYPE_CHECKING:
     from controller.kube.client import Client
@@ -155,11 +163,8 @@ def standalone(settings: Settings, mode: StandaloneSettings, paths: Sequence[Pat
 
     """
     system = SystemClock()
-    secrets, forbidden = None, [mode.state_dir]
-    if mode.secrets_dir is not None:
-        secrets = SecretFiles(mode.secrets_dir)
-        secrets.check(paths)
-        forbidden.append(mode.secrets_dir)
+    secrets = _secrets(mode.secrets_dir, paths)
+    forbidden = [path for path in (mode.state_dir, mode.secrets_dir) if path is not None]
     lock = InstanceLock(mode.state_dir).acquire()
     try:
         with State.open(mode.state_dir, system) as state:
@@ -180,10 +185,14 @@ def following(
     folder: Path,
 ) -> Following | None:
     """Return what follows the repository of the settings, with a copy of it in `folder`; None where there is none."""
-    git = mode.git
-    if git is None:
+    if mode.git is None:
         return None
+    return Following(_repository(policy, mode.git, clock, secrets, folder), crds.admission(), mode.git, state)
 
+
+def _repository(
+    policy: SourceSettings, git: GitSettings, clock: Clock, secrets: Secrets | None, folder: Path
+) -> GitRepository:
     def credentials() -> GitCredentials | None:
         if git.secret is None:
             return None
@@ -193,17 +202,55 @@ def following(
 
     networks = AddressPolicy(policy.allowed_networks)
     remote = Remote(git.url, folder, networks, policy.allowed_paths, clock)
-    repository = GitRepository(remote, git.branch, folder, clock, credentials, git.allowed_signers)
-    return Following(repository, crds.admission(), git, state)
+    return GitRepository(remote, git.branch, folder, clock, credentials, git.allowed_signers)
 
 
 @contextmanager
-def rehearsal(settings: Settings, mode: StandaloneSettings) -> Iterator[Standalone]:
-    """Build an instance over a copy of the state in memory: what it plans changes nothing."""
+def glimpse(
+    policy: SourceSettings, git: GitSettings, secrets_dir: Path | None, paths: Sequence[Path]
+) -> Iterator[GitRepository]:
+    """Yield a repository to look at once; its copy is gone when the block ends. `paths`: as `standalone`.
+
+    Raises:
+        Usage: the Secrets lie where they must not, or there is no room for a copy.
+
+    """
+    secrets = _secrets(secrets_dir, paths)
+    with _room() as folder:
+        yield _repository(policy, git, SystemClock(), secrets, folder)
+
+
+def _secrets(folder: Path | None, paths: Sequence[Path]) -> SecretFiles | None:
+    if folder is None:
+        return None
+    secrets = SecretFiles(folder)
+    secrets.check(paths)
+    return secrets
+
+
+@contextmanager
+def _room() -> Iterator[Path]:
+    """Yield a directory for the copy of a repository that is only looked at."""
+    try:
+        room = tempfile.TemporaryDirectory(prefix="goldmaster-")
+    except OSError as exc:
+        raise errors.Usage(
+            f"no room for a copy of the repository: {exc.strerror or exc}; TMPDIR names another"
+        ) from exc
+    with room as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def rehearsal(settings: Settings, mode: StandaloneSettings, paths: Sequence[Path] = ()) -> Iterator[Standalone]:
+    """Build an instance over a copy of the state in memory: what it plans changes nothing. `paths`: as `standalone`."""
     system = SystemClock()
-    with State.rehearse(mode.state_dir, system) as state:
+    secrets = _secrets(mode.secrets_dir, paths)
+    room = nullcontext(mode.state_dir) if mode.git is None else _room()
+    with State.rehearse(mode.state_dir, system) as state, room as folder:
         built = Built(settings, state, system, [mode.state_dir], storages=RehearsedStorages)
-        with _instance(built, state, mode, system) as instance:
+        followed = following(settings.source, mode, state, system, secrets, folder)
+        with _instance(built, state, mode, system, followed) as instance:
             yield instance
 
 

@@ -90,23 +90,13 @@ def _apply(
         with progress.shown(instance, verbose=verbose) as tick:
             converged = instance.converge(timeout.total_seconds(), stop, tick)
         code = _report(instance, converged, timeout)
-        if instance.following is not None and (wrong := instance.following.exit_code):
-            _tell_followed(instance)
-            code = code or wrong
+        wrong = running.tell_followed(instance)
+        code = code or wrong
     if applied.held_back:
         for held in applied.held_back:
             screen.warn(f"not deleted ({len(held.keys)}): {held.why}")
         return code or exits.NOT_READY
     return code
-
-
-def _tell_followed(instance: Standalone) -> None:
-    """Say why the newest commit is not in force."""
-    for problem in instance.following.problems if instance.following else ():
-        screen.warn(str(problem))
-    followed = instance.state.followed()
-    if followed is not None:
-        screen.warn(followed.shown)
 
 
 def _refuse(problems: Iterable[Problem]) -> int:

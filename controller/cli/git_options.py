@@ -47,14 +47,15 @@ class Checked(click.ParamType[str]):
             self.fail(str(exc), param, ctx)
 
 
-_FLAGS = (
+_FLAGS_OF_ONE = (
     options.option(
         "--git",
         "git_url",
         type=RepositoryUrl(),
         metavar="URL",
-        help="Clone this repository and follow it: https://, http://, ssh:// (or git@host:path), or file:// below an "
-        "--allow-path. The source policy holds for it as for sources; it is asked without a proxy.",
+        help="A repository of manifests, of which the newest commit counts: https://, http://, ssh:// (or "
+        "git@host:path), or file:// below an --allow-path. The source policy holds for it as for sources; it is asked "
+        "without a proxy.",
     ),
     options.option(
         "--branch",
@@ -70,12 +71,6 @@ _FLAGS = (
         help="Only what lies below this path of the repository is manifests.",
     ),
     options.option(
-        "--interval",
-        type=options.Duration(),
-        metavar="DURATION",
-        help="Ask for the newest commit about so often. Default: 1m.",
-    ),
-    options.option(
         "--git-secret",
         metavar="[NS/]NAME",
         help="A Secret of --secrets, of type goldmaster.dev/source, with what the server wants to know: username and "
@@ -87,7 +82,16 @@ _FLAGS = (
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Take only commits with a good ssh signature of somebody in this file of allowed signers (ssh-keygen(1)), "
-        "and only such that descend from the last one taken so.",
+        "and only such that descend from the last one that the state remembers.",
+    ),
+)
+_FLAGS = (
+    *_FLAGS_OF_ONE,
+    options.option(
+        "--interval",
+        type=options.Duration(),
+        metavar="DURATION",
+        help="Ask for the newest commit about so often. Default: 1m.",
     ),
     options.option(
         "--accept-commit",
@@ -102,7 +106,15 @@ _FLAGS = (
 
 def repository(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the flags; the command gets them as `git`, None where no repository is followed."""
+    return options.added(_with_value(command), _FLAGS)
 
+
+def commit(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a verb that looks at the newest commit and knows of no other."""
+    return options.added(_with_value(command), _FLAGS_OF_ONE)
+
+
+def _with_value(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_value(
         *,
@@ -110,10 +122,10 @@ def repository(command: Callable[..., Any]) -> Callable[..., Any]:
         git_url: GitUrl | None,
         branch: str | None,
         below: str | None,
-        interval: timedelta | None,
         git_secret: str | None,
         allowed_signers: Path | None,
-        accepted: str | None,
+        interval: timedelta | None = None,
+        accepted: str | None = None,
         **rest: options.Value,
     ) -> options.Value:
         if accepted is not None and allowed_signers is None:
@@ -137,7 +149,7 @@ def repository(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         return command(paths=paths, git=settings, **rest)
 
-    return options.added(with_value, _FLAGS)
+    return with_value
 
 
 def _secret(text: str, secrets_dir: Path | None) -> tuple[str, str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from controller import logs, reading, wiring
-from controller.cli import exits, options, running, screen
+from controller.cli import exits, git_options, options, running, screen
 from controller.cli.validate import problems_of
-from controller.gitops import said
+from controller.gitops.given import Given
 from controller.gitops.loop import Standalone
 from controller.gitops.state import Applied
 from controller.kube.foresight import UNCHANGED, Foreseen
@@ -19,7 +19,7 @@ from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.resource import Image, Key, Kind
 from controller.plan.effects import Plan
-from controller.settings import Settings, StandaloneSettings
+from controller.settings import GitSettings, Settings, StandaloneSettings
 
 Step = dict[str, str]
 
@@ -34,11 +34,13 @@ class Standing(StrEnum):
 
 
 @click.command(short_help="Print what apply would do, and why; change nothing.")
-@options.paths
+@options.some_paths
+@git_options.commit
 @options.place
 @options.namespace_of_place
 @options.allow_network
 @options.allow_path
+@options.secrets
 @options.max_size
 @options.max_deletions
 @options.confirm_deletions
@@ -47,10 +49,12 @@ class Standing(StrEnum):
 )
 def plan(
     paths: Sequence[Path],
+    git: GitSettings | None,
     place: reading.Place,
     namespace: str | None,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
+    secrets_dir: Path | None,
     max_size: int,
     max_deletions: int,
     confirm_deletions: bool,
@@ -59,7 +63,7 @@ def plan(
     """Print what `apply` with the same arguments would do first for each image, and why. Changes nothing.
 
     Works on a copy of the state in memory, also beside a running instance; a state that does not exist yet is not made.
-    Sources are not asked.
+    Sources are not asked. With --git the newest commit of a repository is read, as `apply` would do; it is put nowhere.
 
     With --kube: what applying PATH... to the cluster would change, and what its operator would do first, by the objects
     and statuses that are there. Reads only, and asks no storage and no process: what lies in the trash, and what a
@@ -69,35 +73,48 @@ def plan(
     logs.configure(quiet=True)
     settings = running.settings(networks, allowed_paths, max_size=max_size)
     if place.state_dir is None:
-        return _in_cluster(paths, place, namespace, settings, output)
-    mode = StandaloneSettings(place.state_dir, max_deletions_percent=max_deletions, confirm_deletions=confirm_deletions)
-    with wiring.rehearsal(settings, mode) as instance:
+        given = running.given(paths, git, settings.source, secrets_dir, keep=True)
+        return _in_cluster(given, place, namespace, settings, output)
+    mode = StandaloneSettings(
+        place.state_dir,
+        max_deletions_percent=max_deletions,
+        confirm_deletions=confirm_deletions,
+        secrets_dir=secrets_dir,
+        git=git,
+    )
+    return _of_state(paths, settings, mode, output)
+
+
+def _of_state(paths: Sequence[Path], settings: Settings, mode: StandaloneSettings, output: str) -> int:
+    with wiring.rehearsal(settings, mode, paths) as instance:
+        if instance.following is not None:
+            with running.interrupts() as stop:
+                instance.following.look(stop)
         trees = instance.load(paths)
         problems = problems_of(trees)
         applied = instance.take(trees)
         instance.try_again()
         steps = _steps(instance, applied)
+        wrong = running.tell_followed(instance)
+        followed = instance.state.followed()
     for problem in (*problems, *applied.problems):
         screen.warn(str(problem))
     for held in applied.held_back:
         screen.warn(f"not deleted ({len(held.keys)}): {held.why}")
-    _tell(steps, output)
-    return exits.INVALID if problems or applied.problems else exits.OK
+    _tell(steps, output, followed.revision if followed is not None and not wrong else None)
+    return exits.INVALID if problems or applied.problems else wrong
 
 
-def _in_cluster(
-    paths: Sequence[Path], place: reading.Place, namespace: str | None, settings: Settings, output: str
-) -> int:
-    trees = wiring.loader(wiring.clock()).load_all(paths)
-    problems = [str(problem) for problem in problems_of(trees)]
-    found = wiring.foreseen(place, settings, said.read(trees), namespace, screen.warn)
+def _in_cluster(given: Given, place: reading.Place, namespace: str | None, settings: Settings, output: str) -> int:
+    problems = [str(problem) for problem in problems_of(given.trees)]
+    found = wiring.foreseen(place, settings, given.said(), namespace, screen.warn)
     steps = [_foreseen_step(entry) for entry in found if not entry.problems]
     problems += [f"{entry.key.shown}: {problem}" for entry in found for problem in entry.problems]
     for problem in problems:
         screen.warn(problem)
     if any(entry.plan is not None and entry.plan.effects for entry in found):
         screen.warn("not looked at: the trash, whose bytes would serve without a fetch, and transfers that run")
-    _tell(steps, output)
+    _tell(steps, output, given.revision)
     return exits.INVALID if problems else exits.OK
 
 
@@ -112,11 +129,11 @@ def _foreseen_step(found: Foreseen) -> Step:
     return _step(found.key, found.why, *_standing(found.image, as_it_is, changed=False))
 
 
-def _tell(steps: Sequence[Step], output: str) -> None:
+def _tell(steps: Sequence[Step], output: str, revision: str | None) -> None:
     if output == "json":
         print(json.dumps(steps, indent=2))
     else:
-        _print(steps)
+        _print(steps, revision)
 
 
 def _steps(instance: Standalone, applied: Applied) -> list[Step]:
@@ -164,7 +181,7 @@ def _sorted(keys: Iterable[Key]) -> list[Key]:
     return sorted(keys)
 
 
-def _print(steps: Sequence[Step]) -> None:
+def _print(steps: Sequence[Step], revision: str | None) -> None:
     busy = [step for step in steps if step["standing"] != Standing.AS_IT_SHOULD_BE.value]
     if busy:
         screen.print_table(
@@ -176,4 +193,4 @@ def _print(steps: Sequence[Step]) -> None:
         for standing in Standing
         if counts[standing.value] or standing in {Standing.TO_DO, Standing.AS_IT_SHOULD_BE}
     ]
-    screen.warn(", ".join(shown))
+    screen.warn(", ".join(shown) + (f" by {revision}" if revision else ""))

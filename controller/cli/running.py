@@ -10,8 +10,13 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import FrameType
 
+from controller import wiring
+from controller.cli import exits, screen
 from controller.cli.source_options import Asking
-from controller.settings import EngineSettings, ScrubSettings, Settings, SourceSettings, TransferSettings
+from controller.gitops import crds
+from controller.gitops.given import Given
+from controller.gitops.loop import Standalone
+from controller.settings import EngineSettings, GitSettings, ScrubSettings, Settings, SourceSettings, TransferSettings
 
 BUSY_SHARE = 8
 """What part of the scrub's budget is left while a transfer runs; as in settings.py."""
@@ -38,6 +43,34 @@ def settings(
         engine=replace(engine, resync_interval=resync_interval) if resync_interval else engine,
         scrub=ScrubSettings(scrub_rate, max(scrub_rate // BUSY_SHARE, 1)) if scrub_rate else ScrubSettings(),
     )
+
+
+def given(
+    paths: Sequence[Path], git: GitSettings | None, policy: SourceSettings, secrets_dir: Path | None, *, keep: bool
+) -> Given:
+    """Read manifests to look at; `keep`: those of a repository also as they were written.
+
+    Raises:
+        Usage: the Secrets lie where they must not. What keeps the newest commit from being read.
+
+    """
+    found = Given(wiring.loader(wiring.clock()), paths)
+    if git is not None:
+        with interrupts() as stop, wiring.glimpse(policy, git, secrets_dir, paths) as repository:
+            found.add_newest(repository, crds.admission(), git, stop, keep=keep)
+    return found
+
+
+def tell_followed(instance: Standalone) -> int:
+    """Say why the newest commit of the repository, if one is followed, is not in force; return the exit code for it."""
+    if instance.following is None or not instance.following.exit_code:
+        return exits.OK
+    for problem in instance.following.problems:
+        screen.warn(str(problem))
+    followed = instance.state.followed()
+    if followed is not None:
+        screen.warn(followed.shown)
+    return instance.following.exit_code
 
 
 @contextmanager

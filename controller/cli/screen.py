@@ -32,7 +32,9 @@ def colourful(stream: TextIO) -> bool:
 
 
 def from_here(path: str) -> str:
-    """Return a path as a person standing here would write it: relative where it lies below."""
+    """Return a path as a person standing here would write it: relative where it lies below. A URL stays one."""
+    if "://" in path:
+        return path
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
 

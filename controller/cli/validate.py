@@ -7,21 +7,39 @@ from pathlib import Path
 
 import click
 
-from controller import logs, reading, wiring
-from controller.cli import exits, options, screen
-from controller.gitops import desired, said
+from controller import logs, reading
+from controller.cli import exits, git_options, options, running, screen
+from controller.gitops import desired
+from controller.gitops.given import Given
 from controller.gitops.tree import Problem, Tree
+from controller.settings import GitSettings, SourceSettings
 
 
 @click.command(short_help="Check manifests; for editors, pre-commit and CI.")
-@options.paths
+@options.some_paths
+@git_options.commit
+@options.allow_network
+@options.allow_path
+@options.secrets
 @options.cluster
 @options.namespace_of_place
 @options.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
 )
-def validate(paths: Sequence[Path], place: reading.Place | None, namespace: str | None, output: str) -> int:
+def validate(
+    paths: Sequence[Path],
+    git: GitSettings | None,
+    networks: running.Networks,
+    allowed_paths: Sequence[Path],
+    secrets_dir: Path | None,
+    place: reading.Place | None,
+    namespace: str | None,
+    output: str,
+) -> int:
     """Check manifests against the schema, its rules, and each other. Needs no state and no network.
+
+    With --git the manifests of the newest commit of a repository are checked, beside those of any PATH, as `apply`
+    and `run` would read them; nothing of it is kept.
 
     With --kube the cluster is asked for its verdict too, by a dry run that writes nothing: its version of the schema,
     what may not change, admission policies, and whether you may apply it. Its problems say so.
@@ -36,10 +54,17 @@ def validate(paths: Sequence[Path], place: reading.Place | None, namespace: str 
       hooks: [{id: goldmaster, name: goldmaster, language: system, entry: goldmaster validate, types: [yaml]}]
     """
     logs.configure(quiet=True)
-    trees = wiring.loader(wiring.clock()).load_all(paths)
-    problems = problems_of(trees)
+    policy = SourceSettings(tuple(networks), tuple(allowed_paths))
+    given = running.given(paths, git, policy, secrets_dir, keep=place is not None)
+    problems = problems_of(given.trees)
     if place is not None:
-        problems = sorted([*problems, *_of_cluster(place, namespace, trees)], key=_order)
+        problems = sorted([*problems, *_of_cluster(place, namespace, given)], key=_order)
+    _tell(given, problems, output)
+    return exits.INVALID if problems else exits.OK
+
+
+def _tell(given: Given, problems: Sequence[Problem], output: str) -> None:
+    trees = given.trees
     wrong = {(problem.file, problem.line) for problem in problems}
     objects = sum((wanted.file, wanted.line) not in wrong for tree in trees for wanted in tree.objects)
     if output == "json":
@@ -49,8 +74,8 @@ def validate(paths: Sequence[Path], place: reading.Place | None, namespace: str 
             print(replace(problem, file=screen.from_here(problem.file)))
         ignored = sum(tree.ignored for tree in trees)
         others = f", {ignored} of others passed over" if ignored else ""
-        screen.warn(f"{objects} valid, {len(problems)} problem{'s' * (len(problems) != 1)}{others}")
-    return exits.INVALID if problems else exits.OK
+        of = f" in {given.revision}" if given.revision else ""
+        screen.warn(f"{objects} valid, {len(problems)} problem{'s' * (len(problems) != 1)}{others}{of}")
 
 
 def problems_of(trees: Sequence[Tree]) -> list[Problem]:
@@ -68,10 +93,10 @@ def _order(problem: Problem) -> tuple[str, int, str]:
     return problem.file, problem.line, problem.path
 
 
-def _of_cluster(place: reading.Place, namespace: str | None, trees: Sequence[Tree]) -> Iterator[Problem]:
+def _of_cluster(place: reading.Place, namespace: str | None, given: Given) -> Iterator[Problem]:
     """Yield what the cluster has against each document, also against those that we find wrong ourselves."""
     with reading.cluster(place, screen.warn) as cluster:
-        for found in said.read(trees):
+        for found in given.said():
             key = cluster.key_of(found.document, namespace)
             if key is None:
                 continue

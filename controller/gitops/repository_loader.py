@@ -1,6 +1,6 @@
 """The manifests of one commit, as a tree: the names that the loader of directories would read, straight from Git."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from controller import errors
@@ -31,6 +31,7 @@ class RepositoryLoader:
         self._root = root
         self._below = below
         self._read: dict[tuple[str, str], FileContent] = {}
+        self._manifests: dict[str, RepositoryFile] = {}
 
     def load(self, tip: Tip, stop: StopToken) -> Tree:
         """Return what a commit says.
@@ -55,9 +56,18 @@ class RepositoryLoader:
             self._read[file.path, file.blob] = manifest_file.parse(self._shown(file), data, self._admission)
         # what this commit has not is forgotten
         self._read = {(file.path, file.blob): self._read[file.path, file.blob] for file in manifests}
+        self._manifests = {self._shown(file): file for file in manifests}
         contents = {self._shown(file): self._read[file.path, file.blob] for file in manifests}
         tree = manifest_file.gather(self._root, contents, problems)
         return replace(tree, revisions=dict.fromkeys(contents, git.revision(tip.branch, tip.commit)))
+
+    def contents(self, names: Iterable[str], stop: StopToken) -> dict[str, bytes]:
+        """Return the bytes of manifests of the commit that was loaded last, by their names in its tree.
+
+        Links and files that are too large are left out. Raises what `Repository.read` raises.
+        """
+        wanted = [self._manifests[name] for name in names if name in self._manifests]
+        return {self._shown(file): data for file, data in self._repository.read(wanted, stop)}
 
     def _odd(self, files: Sequence[RepositoryFile]) -> Iterator[Problem]:
         for file in files:

@@ -1,9 +1,8 @@
 """The documents of our group as somebody wrote them, without defaults: what is sent to an API server."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from controller.gitops import manifest_file, yaml_reader
@@ -20,13 +19,20 @@ class Said:
     document: dict[str, Any]
 
 
-def read(trees: Sequence[Tree]) -> Iterator[Said]:
-    """Yield what can be read of ours in the files of these trees, valid or not; what cannot is in their problems."""
+def files(tree: Tree) -> list[str]:
+    """Return the names of the files with something of ours in them, good or bad."""
+    return sorted({*(wanted.file for wanted in tree.objects), *(entry.file for entry in tree.problems)})
+
+
+def read(trees: Sequence[Tree], bytes_of: Callable[[str], bytes]) -> Iterator[Said]:
+    """Yield what can be read of ours in the files of these trees, valid or not; what cannot is in their problems.
+
+    `bytes_of` returns the bytes of a file, or raises OSError.
+    """
     for tree in trees:
-        files = dict.fromkeys([*(wanted.file for wanted in tree.objects), *(entry.file for entry in tree.problems)])
-        for file in sorted(files):
+        for file in files(tree):
             with contextlib.suppress(OSError, UnicodeDecodeError, Malformed):
-                yield from _file(file, Path(file).read_bytes().decode("utf-8-sig"))
+                yield from _file(file, bytes_of(file).decode("utf-8-sig"))
 
 
 def _file(file: str, text: str) -> Iterator[Said]:

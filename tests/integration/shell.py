@@ -23,10 +23,14 @@ class Shell:
         self.out = self.err = ""
 
     def __call__(self, *arguments: str) -> int:
-        self._capsys.readouterr()
+        self.told()
         code = main.run([*arguments, "--state", str(self.state)])
-        self.out, self.err = self._capsys.readouterr()
+        self.out, self.err = self.told()
         return code
+
+    def told(self) -> tuple[str, str]:
+        """Return what was printed since the last call."""
+        return self._capsys.readouterr()
 
     def apply(self, *flags: str) -> int:
         return self("apply", str(self.manifests), "--allow-path", str(self.sources), *flags)

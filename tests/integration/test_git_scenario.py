@@ -26,8 +26,7 @@ def story(shell: Shell, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
 
 
 @pytest.mark.parametrize("story", ["file", "http", "https", SSH], indirect=True)
-def test_a_push_a_revert_and_a_slip(story: Story) -> None:
-    """A push becomes an image, a revert a rollback without a byte, and a wrong commit leaves the last good in force."""
+def test_a_push_becomes_an_image_and_a_revert_a_rollback_without_a_byte(story: Story) -> None:
     story.tell("a", "a")
     first = story.written.commit()
     assert story.apply() == 0
@@ -40,9 +39,15 @@ def test_a_push_a_revert_and_a_slip(story: Story) -> None:
 
     (story.shell.sources / "a").unlink()
     story.written.git("revert", "--no-edit", "HEAD")
-    reverted = story.written.head
     assert story.apply() == 0
-    assert (story.serves(), story.revision()) == ("a", f"main@sha1:{reverted}")
+    assert (story.serves(), story.revision()) == ("a", f"main@sha1:{story.written.head}")
+
+
+@pytest.mark.parametrize("story", ["file", "http", "https", SSH], indirect=True)
+def test_a_wrong_commit_is_told_and_the_last_good_one_stays_in_force(story: Story) -> None:
+    story.tell("a", "a")
+    good = story.written.commit()
+    assert story.apply() == 0
 
     story.tell("a", "b")
     story.tell("wrong", "b", format="rew")
@@ -50,8 +55,8 @@ def test_a_push_a_revert_and_a_slip(story: Story) -> None:
     assert story.apply() == 3
     assert f"{story.world.url}//images/wrong.json:1: spec.format: must be one of" in story.shell.err
     assert f"commit main@sha1:{wrong} is wrong: images/wrong.json:1: spec.format" in story.shell.err
-    assert f"; main@sha1:{reverted} stays in force" in story.shell.err
-    assert (story.serves(), story.revision()) == ("a", f"main@sha1:{reverted}")
+    assert f"; main@sha1:{good} stays in force" in story.shell.err
+    assert (story.serves(), story.revision()) == ("a", f"main@sha1:{good}")
     assert f"commit main@sha1:{wrong} is wrong" in story.shell.err, "get says it too"
 
     story.tell("wrong", "b")

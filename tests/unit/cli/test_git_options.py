@@ -33,3 +33,22 @@ def test_a_slip_is_told(call: Call, tmp_path: Path, verb: str, arguments: list[s
     assert message in " ".join(answer.err.split())
     assert "hunter2" not in answer.err
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("verb", ["plan", "validate"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'PATH...' (or --git URL)."),
+        (["--git", "https://host/repo", "--path", "../x"], "is not a path below the top of a repository"),
+        (["--git", "https://host/repo", "--git-secret", "x"], "--git-secret needs --secrets DIR"),
+        (["--git", "https://host/repo", "--interval", "1m"], "No such option"),
+        (["manifests", "--branch", "main"], "need --git URL"),
+    ],
+)
+def test_a_verb_that_looks_tells_a_slip_too(
+    call: Call, tmp_path: Path, verb: str, arguments: list[str], message: str
+) -> None:
+    place = ("--state", tmp_path / "state") if verb == "plan" else ()
+    answer = call(verb, *arguments, *place)
+    assert (answer.code, message in " ".join(answer.err.split())) == (2, True)
