@@ -16,6 +16,8 @@ _KINDS = frozenset(kind.value for kind in Kind)
 _LISTS = frozenset(f"{kind}List" for kind in _KINDS)
 _HINTS = (b"goldmaster", b"Namespace", *(kind.encode() for kind in sorted(_KINDS)))
 """Without one of these a file says nothing to us, and is not parsed: a repository has other things too."""
+_LFS = b"version https://git-lfs.github.com/spec/"
+"""Begins what Git has in place of a file that it keeps elsewhere: it must not read as a file without manifests."""
 _ALIKE = 0.8
 MAX_PROBLEMS = 100
 """Of one file. Reading ends there: a file made to be wrong must not cost more than a large one that is right."""
@@ -64,6 +66,8 @@ def gather(root: str, contents: Mapping[str, FileContent], problems: Iterable[Pr
 
 def parse(file: str, data: bytes, admission: Admission) -> FileContent:
     """Read a file: every object in it, or what is wrong with it. Never raises."""
+    if data.startswith(_LFS):
+        return FileContent.wrong(file, 1, "is a pointer of Git LFS, not a manifest: keep manifests out of LFS")
     if not any(hint in data for hint in _HINTS):
         return FileContent(ignored=1 if data.strip() else 0)
     try:

@@ -43,6 +43,8 @@ class RepositoryLoader:
         files = self._repository.files(tip, self._below, stop)
         if self._below and not files:
             raise errors.SourceNotFound(f"commit {tip.commit} has no {self._below}")
+        if any(file.path == self._below and not file.is_file for file in files):
+            raise errors.SourceNotFound(f"in commit {tip.commit} {self._below} is a symbolic link or a submodule")
         problems = list(self._odd(files))
         manifests = [file for file in files if self._is_manifest(file) and file.is_file and _fits(file)]
         if len(manifests) > MAX_FILES or sum(file.size_bytes for file in manifests) > MAX_BYTES:
@@ -70,9 +72,13 @@ class RepositoryLoader:
         return {self._shown(file): data for file, data in self._repository.read(wanted, stop)}
 
     def _odd(self, files: Sequence[RepositoryFile]) -> Iterator[Problem]:
+        seen: set[str] = set()
         for file in files:
             if not self._is_manifest(file):
                 continue
+            if file.path in seen:  # trees can be made so, and each tool shows another one of the two
+                yield Problem(self._shown(file), 0, "", "stands twice in the commit")
+            seen.add(file.path)
             if file.is_link:
                 yield Problem(self._shown(file), 0, "", "is a symbolic link, which is not followed in a repository")
             elif file.is_file and not _fits(file):

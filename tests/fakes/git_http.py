@@ -24,6 +24,14 @@ class GitServer:
         self.status: int | None = None
         """Answer with this, and no more."""
         self.message = b""
+        self.asks_for = 'Basic realm="git"'
+        """The way to log in that it offers to who is not let in."""
+        self.told: list[str] = []
+        """Every Authorization that came."""
+        self.dumb = False
+        """Serve the files of repositories as they are, as any web server does."""
+        self.stall = False
+        """Send half of a pack, and nothing more until the server ends."""
         self.hang = False
         """Say nothing until the server ends."""
         self.requests: list[str] = []
@@ -49,6 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         served = self.served
         served.requests.append(f"{self.command} {self.path}")
+        served.told += self.headers.get_all("Authorization", [])
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if served.hang:
             served.ended.wait(60)
@@ -58,7 +67,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif served.status is not None:
             self._answer(served.status, {}, served.message)
         elif served.authorization not in {None, self.headers.get("Authorization")}:
-            self._answer(401, {"WWW-Authenticate": 'Basic realm="git"'}, served.message)
+            self._answer(401, {"WWW-Authenticate": served.asks_for}, served.message)
+        elif served.dumb:
+            file = served.root / self.path.partition("?")[0].strip("/")
+            self._answer(200, {}, file.read_bytes()) if file.is_file() else self._answer(404, {}, b"")
         else:
             self._run(body)
 
@@ -83,6 +95,16 @@ class _Handler(BaseHTTPRequestHandler):
         )
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
+        if self.served.stall and b"PACK" in content:
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            self.served.ended.wait(60)
+            self.close_connection = True
+            return
         self._answer(int(headers.pop("Status", "200").split()[0]), headers, content)
 
     def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:

@@ -118,6 +118,7 @@ class Remote:
         yield "http.lowSpeedLimit", str(_SLOW_BYTES_PER_S)
         yield "http.lowSpeedTime", str(_SLOW_S)
         yield "credential.helper", ""
+        yield "http.emptyAuth", "false"  # else who asks for Kerberos or NTLM gets what this machine is logged in with
         if told.http is None:
             return
         for name, value in told.http.headers:

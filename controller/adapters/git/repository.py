@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -86,16 +86,12 @@ class GitRepository:
     def newest(self, stop: StopToken) -> Tip:
         """Ask which commit the branch has, and have it here. See `gitops.git_ports.Repository`."""
         credentials = self._credentials()
-        try:
+        with self._asking(credentials):
             self._open()
             with self._remote.way(credentials, stop) as way:
                 tip = self._ask(way, stop)
                 if tip != self._have:
                     tip = self._fetch(tip, way, stop)
-        except Failed as exc:
-            raise errors.SourceUnreachable(_told(exc, credentials)) from None
-        except OSError as exc:
-            raise errors.StateBroken(f"cannot write in {self._folder}: {exc.strerror}") from exc
         if tip != self._have and self._signers is not None:
             self._verify(tip, self._signers, stop)
         self._have = tip
@@ -104,18 +100,19 @@ class GitRepository:
     def descends(self, tip: Tip, ancestor: str, stop: StopToken) -> bool:
         """Return whether a commit is in the history of the tip. See `gitops.git_ports.Repository`."""
         credentials = self._credentials()
-        try:
-            for depth in DEPTHS:
-                if self._is_among(tip, ancestor, stop):
-                    return True
-                if not (self._copy / "shallow").exists():
-                    return False  # this is all of its history
-                with self._remote.way(credentials, stop) as way:
-                    self._fetch_into(tip, way, stop, depth)
-            return self._is_among(tip, ancestor, stop)
-        except Failed as exc:
-            self._forget()
-            raise errors.SourceUnreachable(_told(exc, credentials)) from None
+        with self._asking(credentials):
+            try:
+                for depth in DEPTHS:
+                    if self._is_among(tip, ancestor, stop):
+                        return True
+                    if not (self._copy / "shallow").exists():
+                        return False  # this is all of its history
+                    with self._remote.way(credentials, stop) as way:
+                        self._fetch_into(tip, way, stop, depth)
+                return self._is_among(tip, ancestor, stop)
+            except Failed:
+                self._forget()
+                raise
 
     def files(self, tip: Tip, below: str, stop: StopToken) -> list[RepositoryFile]:
         """Return every file of a commit below a path. See `gitops.git_ports.Repository`."""
@@ -141,13 +138,26 @@ class GitRepository:
 
     # --- the server ------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _asking(self, credentials: GitCredentials | None) -> Iterator[None]:
+        """Turn what goes wrong into our errors; nothing that is half written is left."""
+        try:
+            yield
+        except BaseException as exc:
+            self._drop_torn()
+            if isinstance(exc, Failed):
+                raise errors.SourceUnreachable(_told(exc, credentials)) from None
+            if isinstance(exc, OSError):
+                raise errors.StateBroken(f"cannot write in {self._folder}: {exc.strerror}") from exc
+            raise
+
     def _ask(self, way: Way, stop: StopToken) -> Tip:
         """Return what the branch is at now; where none was named, the branch that the server calls HEAD."""
         wanted = "HEAD" if self._branch is None else f"refs/heads/{self._branch}"
         arguments = ("ls-remote", "--symref", "--", self._remote.url.text, wanted)
-        text = self._run(Run(arguments, timeout_s=ASK_TIMEOUT_S, max_output_bytes=MAX_REFS_BYTES), way, stop).decode()
+        text = self._run(Run(arguments, timeout_s=ASK_TIMEOUT_S, max_output_bytes=MAX_REFS_BYTES), way, stop)
         said: dict[str, list[str]] = {}
-        for line in text.splitlines():
+        for line in text.decode(errors="replace").split("\n"):  # names of others may be any bytes
             value, _, name = line.partition("\t")
             said.setdefault(name, []).append(value)
         heads = [value.removeprefix("ref: refs/heads/") for value in said.get(wanted, ()) if value.startswith("ref: ")]
@@ -225,9 +235,15 @@ class GitRepository:
         self._remote.tidy()
         for left in self._folder.glob("verify-*"):
             shutil.rmtree(left, ignore_errors=True)
-        if any(self._copy.rglob("*.lock")) or any(self._copy.rglob("tmp_*")) or not self._is_ours():
+        self._drop_torn()
+        if not self._is_ours():
             self._forget()
         self._opened = True
+
+    def _drop_torn(self) -> None:
+        """Forget a copy that git was writing to when it was ended: what it left is as large as what a server sends."""
+        if any(self._copy.rglob("*.lock")) or any(self._copy.rglob("tmp_*")):
+            self._forget()
 
     def _is_ours(self) -> bool:
         """Whether the copy is one of this repository: objects of another one would only lie about."""
