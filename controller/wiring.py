@@ -201,7 +201,7 @@ def _repository(
         return credentials_for(git.url, secrets.read(*git.secret))
 
     networks = AddressPolicy(policy.allowed_networks)
-    remote = Remote(git.url, folder, networks, policy.allowed_paths, clock)
+    remote = Remote(git.url, folder, networks, policy.allowed_paths, clock, proxies=_proxies(policy.proxies))
     return GitRepository(remote, git.branch, folder, clock, credentials, git.allowed_signers)
 
 

@@ -54,8 +54,8 @@ _FLAGS_OF_ONE = (
         type=RepositoryUrl(),
         metavar="URL",
         help="A repository of manifests, of which the newest commit counts: https://, http://, ssh:// (or "
-        "git@host:path), or file:// below an --allow-path. The source policy holds for it as for sources; it is asked "
-        "without a proxy.",
+        "git@host:path), or file:// below an --allow-path. The source policy holds for it as for sources, and "
+        "the proxies, but for ssh.",
     ),
     options.option(
         "--branch",

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from controller import logs, reading, wiring
-from controller.cli import exits, git_options, options, running, screen
+from controller.cli import exits, git_options, options, running, screen, source_options
+from controller.cli.source_options import Asking
 from controller.cli.validate import problems_of
 from controller.gitops.given import Given
 from controller.gitops.loop import Standalone
@@ -19,7 +20,7 @@ from controller.model import conditions
 from controller.model.conditions import ConditionType
 from controller.model.resource import Image, Key, Kind
 from controller.plan.effects import Plan
-from controller.settings import GitSettings, Settings, StandaloneSettings
+from controller.settings import GitSettings, ProxySettings, Settings, StandaloneSettings
 
 Step = dict[str, str]
 
@@ -40,6 +41,7 @@ class Standing(StrEnum):
 @options.namespace_of_place
 @options.allow_network
 @options.allow_path
+@source_options.proxied
 @options.secrets
 @options.max_size
 @options.max_deletions
@@ -54,6 +56,7 @@ def plan(
     namespace: str | None,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
+    proxies: ProxySettings,
     secrets_dir: Path | None,
     max_size: int,
     max_deletions: int,
@@ -71,7 +74,7 @@ def plan(
     deleted; those here count for a state directory.
     """
     logs.configure(quiet=True)
-    settings = running.settings(networks, allowed_paths, max_size=max_size)
+    settings = running.settings(networks, allowed_paths, asking=Asking(proxies=proxies), max_size=max_size)
     if place.state_dir is None:
         given = running.given(paths, git, settings.source, secrets_dir, keep=True)
         return _in_cluster(given, place, namespace, settings, output)

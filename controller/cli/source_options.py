@@ -63,7 +63,7 @@ def _is_name(text: str) -> bool:
         return False
 
 
-_FLAGS = (
+_POLITENESS = (
     options.option(
         "--origin-connections",
         type=click.IntRange(1, 64),
@@ -80,6 +80,8 @@ _FLAGS = (
         metavar="N",
         help="Requests a minute to one origin, redirects and checksum lists counted.",
     ),
+)
+_PROXIES = (
     options.option(
         "--http-proxy",
         type=ProxyUrl(),
@@ -128,9 +130,20 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_value(
+        *, origin_connections: int, origin_requests: int, proxies: ProxySettings, **rest: options.Value
+    ) -> options.Value:
+        politeness = PolitenessSettings(origin_connections, origin_requests)
+        return command(asking=Asking(politeness, proxies), **rest)
+
+    return options.added(proxied(with_value), _POLITENESS)
+
+
+def proxied(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags on proxies alone; the command gets them as `proxies`."""
+
+    @functools.wraps(command)
+    def with_value(
         *,
-        origin_connections: int,
-        origin_requests: int,
         http_proxy: SourceUrl | None,
         https_proxy: SourceUrl | None,
         no_proxy: Sequence[str],
@@ -138,12 +151,11 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
         proxy_resolves: bool,
         **rest: options.Value,
     ) -> options.Value:
-        politeness = PolitenessSettings(origin_connections, origin_requests)
         proxies = ProxySettings(http_proxy, https_proxy, tuple(no_proxy), proxy_credentials, proxy_resolves)
         if http_proxy is None and https_proxy is None and (no_proxy or proxy_credentials or proxy_resolves):
             raise errors.Usage(
                 "--no-proxy, --proxy-credentials and --proxy-resolves need --http-proxy or --https-proxy"
             )
-        return command(asking=Asking(politeness, proxies), **rest)
+        return command(proxies=proxies, **rest)
 
-    return options.added(with_value, _FLAGS)
+    return options.added(with_value, _PROXIES)

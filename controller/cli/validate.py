@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from controller import logs, reading
-from controller.cli import exits, git_options, options, running, screen
+from controller.cli import exits, git_options, options, running, screen, source_options
 from controller.gitops import desired
 from controller.gitops.given import Given
 from controller.gitops.tree import Problem, Tree
-from controller.settings import GitSettings, SourceSettings
+from controller.settings import GitSettings, ProxySettings, SourceSettings
 
 
 @click.command(short_help="Check manifests; for editors, pre-commit and CI.")
@@ -20,6 +20,7 @@ from controller.settings import GitSettings, SourceSettings
 @git_options.commit
 @options.allow_network
 @options.allow_path
+@source_options.proxied
 @options.secrets
 @options.cluster
 @options.namespace_of_place
@@ -31,6 +32,7 @@ def validate(
     git: GitSettings | None,
     networks: running.Networks,
     allowed_paths: Sequence[Path],
+    proxies: ProxySettings,
     secrets_dir: Path | None,
     place: reading.Place | None,
     namespace: str | None,
@@ -54,7 +56,7 @@ def validate(
       hooks: [{id: goldmaster, name: goldmaster, language: system, entry: goldmaster validate, types: [yaml]}]
     """
     logs.configure(quiet=True)
-    policy = SourceSettings(tuple(networks), tuple(allowed_paths))
+    policy = SourceSettings(tuple(networks), tuple(allowed_paths), proxies=proxies)
     given = running.given(paths, git, policy, secrets_dir, keep=place is not None)
     problems = problems_of(given.trees)
     if place is not None:

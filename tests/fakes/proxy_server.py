@@ -52,7 +52,9 @@ class ProxyServer(Listener):
             origin = self._connect(url.port or 80)
             kept = [line for line in lines[1:] if not line.lower().startswith("proxy-")]
             path = url.path + (f"?{url.query}" if url.query else "")
-            origin.sendall("\r\n".join([f"{method} {path} HTTP/1.1", *kept]).encode("latin-1"))
+            # one request per connection: what comes after it is passed on as it is
+            head_line = f"{method} {path} HTTP/1.1"
+            origin.sendall("\r\n".join([head_line, "Connection: close", *kept]).encode("latin-1"))
         self._start(self._pump, sock, origin, self.relayed)
         self._pump(origin, sock, [])
 

@@ -11,11 +11,13 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.git.remote import Remote
 from controller.adapters.git.repository import GitRepository
 from controller.adapters.sources.address_policy import AddressPolicy
+from controller.adapters.sources.proxy import Proxies
 from controller.adapters.sources.resolver import Resolve, system_resolve
 from controller.model.git import Tip
 from controller.model.git_secret import GitCredentials, credentials_for
 from controller.model.git_url import GitUrl
 from controller.model.secret import SOURCE_TYPE, Secret
+from controller.settings import ProxySettings
 from tests.fakes import git_http, sshd
 from tests.fakes.certificates import Authority
 from tests.fakes.git_repository import GitRepository as Written
@@ -40,8 +42,14 @@ class World:
             return None
         return credentials_for(GitUrl.parse(self.url), Secret("default", "git", SOURCE_TYPE, self.secret))
 
-    def remote(self, policy: AddressPolicy = LOOPBACK, resolve: Resolve = system_resolve) -> Remote:
-        return Remote(GitUrl.parse(self.url), self.folder, policy, [self.written.path.parent], CLOCK, resolve)
+    def remote(
+        self,
+        policy: AddressPolicy = LOOPBACK,
+        resolve: Resolve = system_resolve,
+        proxies: ProxySettings | None = None,
+    ) -> Remote:
+        roots = [self.written.path.parent]
+        return Remote(GitUrl.parse(self.url), self.folder, policy, roots, CLOCK, resolve, Proxies(proxies))
 
     def follow(
         self, branch: str | None = None, signers: Path | None = None, max_pack_bytes: int = 2**30, **way: object

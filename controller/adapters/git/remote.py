@@ -3,6 +3,7 @@
 git and ssh look names up themselves. So that the address they connect to is one that the source policy allows, the name
 is looked up and judged here, and they are told the answer: libcurl by CURLOPT_RESOLVE (git 2.37), ssh by HostName.
 Redirects are off, which with git also turns off the alternates that an old-fashioned server could point elsewhere with.
+Through a proxy http(s) goes as for sources: the name is judged here, and looked up once more there. ssh goes directly.
 """
 
 import os
@@ -15,10 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from controller import errors
+from controller.adapters.git.process import Failed
 from controller.adapters.sources.address_policy import AddressPolicy
+from controller.adapters.sources.proxy import RESOLVES_HINT, Proxies, Proxy
 from controller.adapters.sources.resolver import Endpoint, Resolve, resolve_within, system_resolve
 from controller.model.git_secret import GitCredentials
 from controller.model.git_url import GitUrl
+from controller.model.url import SourceUrl
 from controller.ports import Clock, StopToken
 
 DNS_TIMEOUT_S = 15.0
@@ -49,6 +53,7 @@ class Remote:
         allowed_paths: Sequence[Path],
         clock: Clock,
         resolve: Resolve = system_resolve,
+        proxies: Proxies | None = None,
     ) -> None:
         self.url = url
         self._folder = folder
@@ -56,6 +61,7 @@ class Remote:
         self._allowed = tuple(os.path.realpath(path) for path in allowed_paths)
         self._clock = clock
         self._resolve = resolve
+        self._proxies = proxies or Proxies()
         self._turn = 0
 
     def tidy(self) -> None:
@@ -69,6 +75,7 @@ class Remote:
 
         Raises:
             PolicyDenied: an address, or the path, is not allowed. SourceUnreachable: no such name. Interrupted.
+            DependencyNotReady: the credentials of the proxy cannot be read.
 
         """
         told = credentials or GitCredentials()
@@ -76,13 +83,16 @@ class Remote:
             self._check_path()
             yield Way("file", ())
             return
-        endpoints = self._endpoints(stop)
+        proxy = None if self.url.scheme == "ssh" else self._proxies.of(SourceUrl.parse(self.url.text))
+        endpoints = self._endpoints(stop) if proxy is None else self._judge_for_proxy(stop)
         keys = Path(tempfile.mkdtemp(prefix=KEYS_PREFIX, dir=self._folder))
         try:
             if self.url.scheme == "ssh":
                 yield self._ssh(endpoints, told, keys)
             else:
-                yield Way(self.url.scheme, tuple(self._http(endpoints, told, keys)))
+                yield Way(self.url.scheme, tuple(self._http(endpoints, told, keys, proxy)))
+        except Failed as exc:
+            raise exc if proxy is None else Failed(exc.status, proxy.scrub(exc.said)) from None
         finally:
             shutil.rmtree(keys, ignore_errors=True)
 
@@ -109,11 +119,25 @@ class Remote:
             self._policy.check(endpoint.address, self.url.host)
         return found
 
-    def _http(self, endpoints: Sequence[Endpoint], told: GitCredentials, keys: Path) -> Iterator[tuple[str, str]]:
-        addresses = ",".join(_bracketed(address) for address in dict.fromkeys(end.address for end in endpoints))
-        yield "http.curloptResolve", f"{self.url.host}:{self.url.port}:{addresses}"
+    def _judge_for_proxy(self, stop: StopToken) -> list[Endpoint]:
+        """Judge as for a source: the proxy looks the name up again, or, where that is set, alone."""
+        if self._proxies.judge(self.url.host):
+            return []
+        try:
+            return self._endpoints(stop)
+        except errors.SourceUnreachable as error:
+            error.args = (f"{error}; {RESOLVES_HINT}",)
+            raise
+
+    def _http(
+        self, endpoints: Sequence[Endpoint], told: GitCredentials, keys: Path, proxy: Proxy | None
+    ) -> Iterator[tuple[str, str]]:
+        if proxy is None:
+            addresses = ",".join(_bracketed(address) for address in dict.fromkeys(end.address for end in endpoints))
+            yield "http.curloptResolve", f"{self.url.host}:{self.url.port}:{addresses}"
+        yield "http.proxy", "" if proxy is None else proxy.address
+        yield "http.proxyAuthMethod", "basic"
         yield "http.followRedirects", "false"
-        yield "http.proxy", ""
         yield "http.sslVerify", "true"
         yield "http.lowSpeedLimit", str(_SLOW_BYTES_PER_S)
         yield "http.lowSpeedTime", str(_SLOW_S)

@@ -13,7 +13,7 @@ from controller import errors
 from controller.adapters.sources import tls
 from controller.adapters.sources.address_policy import AddressPolicy
 from controller.adapters.sources.http_limits import HttpLimits
-from controller.adapters.sources.proxy import Proxies, Proxy
+from controller.adapters.sources.proxy import RESOLVES_HINT, Proxies, Proxy
 from controller.adapters.sources.resolver import Endpoint, Resolve, resolve_within
 from controller.adapters.sources.wire import Patience, Wire
 from controller.media.digester import Hasher
@@ -108,16 +108,13 @@ class Dialler:
 
     def _judge_for_proxy(self, url: SourceUrl, patience: Patience, stop: StopToken) -> None:
         """Judge as far as it can be done here: the proxy looks the name up again, and may find something else."""
-        if not self._proxies.resolves or _literal(url) is not None:
-            try:
-                self._checked(url, patience, stop)
-            except errors.SourceUnreachable as error:
-                error.args = (f"{error}; --proxy-resolves would leave names to the proxy",)
-                raise
-        elif _is_local(url.host):
-            raise errors.PolicyDenied(
-                f"the source policy does not allow {url.host}: to a proxy it names a host of the proxy's own network"
-            )
+        if self._proxies.judge(url.host):
+            return
+        try:
+            self._checked(url, patience, stop)
+        except errors.SourceUnreachable as error:
+            error.args = (f"{error}; {RESOLVES_HINT}",)
+            raise
 
     def _found(self, url: SourceUrl, patience: Patience, stop: StopToken) -> list[Endpoint]:
         patience.begin(f"looking up {url.host}", self._limits.dns_timeout_s)
@@ -183,12 +180,6 @@ def _must_lead_to(endpoint: Endpoint, wire: Wire, url: SourceUrl) -> None:
     peer = wire.peer_address
     if _number(peer) != _number(endpoint.address):
         raise errors.PolicyDenied(f"{url.host}: connected to {peer} although {endpoint.address} was asked for")
-
-
-def _is_local(host: str) -> bool:
-    """Whether a name surely means something near the proxy: one label, or one of RFC 6761, 6762 and 8375, ICANN."""
-    labels = host.rstrip(".").split(".")
-    return len(labels) == 1 or labels[-1] in {"localhost", "local", "internal"} or labels[-2:] == ["home", "arpa"]
 
 
 def _number(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

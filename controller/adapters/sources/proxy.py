@@ -9,6 +9,7 @@ import ipaddress
 import os
 import stat
 from pathlib import Path
+from urllib.parse import quote
 
 from controller import errors
 from controller.adapters.sources import http_answer, http_exchange
@@ -19,6 +20,7 @@ from controller.ports import Clock
 from controller.settings import ProxySettings
 
 MAX_CREDENTIALS_BYTES = 4096
+RESOLVES_HINT = "--proxy-resolves would leave names to the proxy"
 
 
 class Proxy:
@@ -26,6 +28,7 @@ class Proxy:
 
     def __init__(self, url: SourceUrl, credentials: str | None) -> None:
         self.url = url
+        self._credentials = credentials
         self._pair = None if credentials is None else base64.b64encode(credentials.encode()).decode()
         password = "" if credentials is None else credentials.partition(":")[2]
         self._hidden = tuple(text for text in (self._pair, credentials, password) if text)
@@ -37,6 +40,14 @@ class Proxy:
     def headers(self) -> dict[str, str]:
         """What goes to the proxy only (RFC 9110, 11.7.2)."""
         return {} if self._pair is None else {"Proxy-Authorization": f"Basic {self._pair}"}
+
+    @property
+    def address(self) -> str:
+        """The URL that libcurl is told, with the credentials in it: not for people."""
+        if self._credentials is None:
+            return f"http://{self.url.authority}"
+        user, _, password = self._credentials.partition(":")
+        return f"http://{quote(user, safe='')}:{quote(password, safe='')}@{self.url.authority}"
 
     def tunnel(self, wire: Wire, url: SourceUrl, clock: Clock, limits: HttpLimits) -> None:
         """Ask for a connection to the origin of `url`; from then on the wire is that connection.
@@ -76,10 +87,20 @@ class Proxies:
         self._settings = settings or ProxySettings()
         self._networks = tuple(_network(entry) for entry in self._settings.no_proxy)
 
-    @property
-    def resolves(self) -> bool:
-        """Whether a proxy is trusted to look up and judge names."""
-        return self._settings.resolves
+    def judge(self, host: str) -> bool:
+        """Return whether it is left to the proxy to look a host up and to judge it: a name, where that is set.
+
+        Raises:
+            PolicyDenied: the name surely means something near the proxy.
+
+        """
+        if not self._settings.resolves or _is_address(host):
+            return False
+        if _is_local(host):
+            raise errors.PolicyDenied(
+                f"the source policy does not allow {host}: to a proxy it names a host of the proxy's own network"
+            )
+        return True
 
     def of(self, url: SourceUrl) -> Proxy | None:
         """Return the proxy for a URL, None for a direct connection.
@@ -127,6 +148,20 @@ def read_credentials(file: Path) -> str:
     if not user or not colon or not text.isprintable() or "\ufffd" in text or len(data) > MAX_CREDENTIALS_BYTES:
         raise errors.DependencyNotReady(f"the proxy's credentials {file} are not one line of user:password")
     return text
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_local(host: str) -> bool:
+    """Whether a name surely means something near the proxy: one label, or one of RFC 6761, 6762 and 8375, ICANN."""
+    labels = host.rstrip(".").split(".")
+    return len(labels) == 1 or labels[-1] in {"localhost", "local", "internal"} or labels[-2:] == ["home", "arpa"]
 
 
 def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
