@@ -11,7 +11,7 @@ import urllib3
 
 from tests.apiserver import credentials
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 _UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
 _MISTYPED_METADATA = re.compile(r"Go struct field ObjectMeta\.(\S+) of type")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.apiserver import assets, client, credentials, processes
 
-KUBECTL_S = 60.0
+KUBECTL_S = 90.0
 """How long one kubectl may take."""
 CONTROLLERS = (
     "namespace-controller",  # empties a namespace that is being deleted
@@ -73,7 +73,7 @@ class Cluster:
         self._start_apiserver(etcd)
         if crds is not None:
             self.kubectl("apply", "--server-side", "--warnings-as-errors", "-k", str(crds))
-            self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+            self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
             # kubectl remembers for hours which kinds there were before
             shutil.rmtree(self.folder / ".kube", ignore_errors=True)
         self._start_controllers()

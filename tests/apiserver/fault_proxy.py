@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from tests.apiserver import cluster
 
-ANSWER_S = 30.0
+ANSWER_S = 60.0
 CONNECTIONS = 40
 """Served at once; an operator keeps a dozen."""
 PIECE = 64 * 1024

@@ -114,7 +114,7 @@ def test_uninstalling_as_the_papers_say_leaves_nothing_stuck(
     for command in commands:
         if command[-1].startswith("manifests/"):  # the Pod goes with its Deployment
             first.stop()
-        fragile.kubectl(*[str(ROOT / word) if "/" in word else word for word in command], "--timeout=40s")
+        fragile.kubectl(*[str(ROOT / word) if "/" in word else word for word in command], "--timeout=60s")
     assert "goldmaster" not in fragile.kubectl("get", "crds,clusterroles,clusterrolebindings", "-o", "name").stdout
     assert "NotFound" in fragile.kubectl("get", "namespace", operating.NAMESPACE, check=False).stderr
     kept = [path for path in (first.root / "main" / "objects").rglob("*") if path.is_file() and path.suffix != ".json"]

@@ -37,7 +37,7 @@ def process(emptied: cluster.Cluster, proxy: FaultProxy, folder: Path) -> Iterat
     """An operator behind the proxy, with a storage, and with its watches standing."""
     started = OperatorProcess(emptied, folder, "--list-interval=2s", "--parallel=8", port=proxy.port).start()
     emptied.kubectl("apply", "-f", "-", stdin=json.dumps(operating.storage("main", started.root / "main")))
-    emptied.kubectl("wait", "--for=condition=Ready", "backupstorage/main", "--timeout=30s")
+    emptied.kubectl("wait", "--for=condition=Ready", "backupstorage/main", "--timeout=60s")
     started.until(lambda: len(proxy.asked("GET", "watch=true")) >= 3)
     yield started
     assert started.alive

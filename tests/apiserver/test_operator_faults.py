@@ -98,7 +98,7 @@ def test_what_is_deleted_while_nobody_watches_is_found_by_the_list(
             with fragile.apiserver_down():
                 pass
             wire.bring_up()
-            fragile.kubectl("delete", "backupstorage", "main", "--timeout=40s")
+            fragile.kubectl("delete", "backupstorage", "main", "--timeout=60s")
     assert process.said("kube.resync_found")
 
 

@@ -95,7 +95,7 @@ def test_a_deleted_image_goes_with_its_bytes(
     operator.wait_for("image/doomed", namespace)
     digest = hashlib.sha256(content).hexdigest()
     assert digest in operator.stored()
-    kube.kubectl("delete", "image", "doomed", "-n", namespace, "--timeout=20s")
+    kube.kubectl("delete", "image", "doomed", "-n", namespace, "--timeout=60s")
     operator.until(lambda: digest not in operator.stored())
 
 
@@ -111,7 +111,7 @@ def test_an_image_made_anew_has_the_uuid_the_bytes_and_the_history_of_the_delete
         operator.until(lambda: operating.ready(kube.get("image", "again", "-n", namespace))[0] == "True")
     found = kube.get("image", "again", "-n", namespace)
     assert [one["sha256"] for one in found["status"]["history"]] == [hashlib.sha256(old).hexdigest()]
-    kube.kubectl("delete", "image", "again", "-n", namespace, "--timeout=20s")
+    kube.kubectl("delete", "image", "again", "-n", namespace, "--timeout=60s")
     asked = images.asked("/again-1.raw"), images.asked("/again-2.raw")
     apply(kube, namespace, operating.image("again", second, **kept))
     operator.wait_for("image/again", namespace)
@@ -136,7 +136,7 @@ def test_an_image_that_is_deleted_while_it_comes_leaves_nothing(
     apply(kube, namespace, operating.image("slow-doomed", url))
     operator.until(lambda: images.sent.get("/slow-doomed.raw", 0) >= 1024 * 1024)
     try:
-        kube.kubectl("delete", "image", "slow-doomed", "-n", namespace, "--timeout=20s")
+        kube.kubectl("delete", "image", "slow-doomed", "-n", namespace, "--timeout=60s")
         assert images.sent["/slow-doomed.raw"] < len(images.files["/slow-doomed.raw"])
         assert hashlib.sha256(images.files["/slow-doomed.raw"]).hexdigest() not in operator.stored()
     finally:
@@ -161,8 +161,8 @@ def test_a_storage_outside_of_the_roots_is_refused(
 
     operator.until(waits)
     assert images.asked("/denied.raw") == 0
-    kube.kubectl("delete", "image", "denied", "-n", namespace, "--timeout=20s")
-    kube.kubectl("delete", "backupstorage", "elsewhere", "--timeout=20s")
+    kube.kubectl("delete", "image", "denied", "-n", namespace, "--timeout=60s")
+    kube.kubectl("delete", "backupstorage", "elsewhere", "--timeout=60s")
 
 
 def test_a_storage_deleted_before_its_images_goes_after_them(
@@ -178,7 +178,7 @@ def test_a_storage_deleted_before_its_images_goes_after_them(
     assert operator.stored("second")
     assert kube.get("backupstorage", "second")["metadata"]["deletionTimestamp"]
     kube.kubectl("delete", "image", "pruned", "-n", namespace, "--wait=false")
-    kube.kubectl("wait", "--for=delete", "backupstorage/second", "--timeout=20s")
+    kube.kubectl("wait", "--for=delete", "backupstorage/second", "--timeout=60s")
     assert operator.stored("second") == set()
     gone = kube.kubectl("get", "image", "pruned", "-n", namespace, check=False)
     assert "NotFound" in gone.stderr
@@ -189,7 +189,7 @@ def test_a_namespace_goes_with_its_images(
 ) -> None:
     apply(kube, namespace, operating.image("inside", images.add("/inside.raw", make.raw(seed=10))))
     operator.wait_for("image/inside", namespace)
-    kube.kubectl("delete", "namespace", namespace, "--timeout=40s")
+    kube.kubectl("delete", "namespace", namespace, "--timeout=60s")
 
 
 def test_writers_that_never_rest_do_not_keep_an_image_from_ready(
@@ -219,7 +219,7 @@ def test_writers_that_never_rest_do_not_keep_an_image_from_ready(
     ours = {name: value for name, value in found["metadata"]["annotations"].items() if name.startswith("example.org/")}
     assert ours == {f"example.org/{number}": str(written[number]) for number in range(2)}
     assert operating.ready(found) == ("True", "Succeeded")
-    kube.kubectl("delete", "image", "stormy", "-n", namespace, "--timeout=20s")
+    kube.kubectl("delete", "image", "stormy", "-n", namespace, "--timeout=60s")
 
 
 def test_a_missing_source_is_told(
@@ -261,7 +261,7 @@ def test_a_spec_of_another_version_is_stalled_and_can_be_deleted(
         assert "spec.platform" in json.dumps(kube.get("image", "newer", "-n", namespace)["status"])
         apply(kube, namespace, operating.image("older", url))
         operator.wait_for("image/older", namespace)
-        kube.kubectl("delete", "image", "newer", "-n", namespace, "--timeout=20s")
+        kube.kubectl("delete", "image", "newer", "-n", namespace, "--timeout=60s")
     finally:
         again = kube.admin.get(crd).body
         version = again["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]

@@ -171,7 +171,7 @@ def test_a_write_of_a_stale_leader_that_arrives_late_is_refused_by_its_version(
             first.start()
             first.until(lambda: bool(first.said("operator.leads")))
             emptied.kubectl("apply", "-f", "-", stdin=json.dumps(operating.storage("main", first.root / "main")))
-            emptied.kubectl("wait", "--for=condition=Ready", "backupstorage/main", "--timeout=20s")
+            emptied.kubectl("wait", "--for=condition=Ready", "backupstorage/main", "--timeout=60s")
             second.start()
             second.until(lambda: bool(second.said("lease.waits")))
             with proxy.holding("PUT", "images/late/status") as hold, proxy.faulty(503, "", "/leases/"):

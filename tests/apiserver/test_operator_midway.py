@@ -40,7 +40,7 @@ def process(
 ) -> Iterator[OperatorProcess]:
     started = OperatorProcess(operated, tmp_path_factory.mktemp("midway"), "--parallel=4", port=proxy.port).start()
     operated.kubectl("apply", "-f", "-", stdin=json.dumps(operating.storage("main", started.root / "main")))
-    operated.kubectl("wait", "--for=condition=Ready", "backupstorage/main", "--timeout=30s")
+    operated.kubectl("wait", "--for=condition=Ready", "backupstorage/main", "--timeout=60s")
     yield started
     assert started.stop() == 0
 
@@ -136,7 +136,7 @@ def test_an_edit_that_is_not_about_the_bytes_disturbs_nothing(midway: Midway) ->
 
 def test_a_deletion_ends_within_seconds_and_leaves_nothing(midway: Midway) -> None:
     midway.begin()
-    midway.kube.kubectl("delete", "image", "image", "-n", midway.namespace, "--timeout=15s")
+    midway.kube.kubectl("delete", "image", "image", "-n", midway.namespace, "--timeout=60s")
     assert midway.stops() < SIZE
     assert not midway.has_bytes(midway.content)
     assert midway.starts() == [0]
@@ -207,7 +207,7 @@ def test_a_secret_that_is_rotated_is_used_by_the_next_request_and_nothing_is_fet
 
 def test_a_namespace_that_is_deleted_goes_with_the_transfer(midway: Midway) -> None:
     midway.begin()
-    midway.kube.kubectl("delete", "namespace", midway.namespace, "--timeout=40s")
+    midway.kube.kubectl("delete", "namespace", midway.namespace, "--timeout=60s")
     assert midway.stops() < SIZE
     assert not midway.has_bytes(midway.content)
     assert len(midway.writes()) <= 6, midway.writes()
@@ -221,7 +221,7 @@ def test_a_storage_that_is_disabled_takes_no_more_and_the_transfer_goes_on_when_
         midway.kube.kubectl("apply", "-f", "-", stdin=json.dumps(document))
 
     put("Enabled")
-    midway.kube.kubectl("wait", "--for=condition=Ready", f"backupstorage/{midway.namespace}", "--timeout=20s")
+    midway.kube.kubectl("wait", "--for=condition=Ready", f"backupstorage/{midway.namespace}", "--timeout=60s")
     midway.begin(backupStorages=[midway.namespace])
     put("Disabled")
     midway.becomes("False", "DependencyNotReady")
@@ -234,5 +234,5 @@ def test_a_storage_that_is_disabled_takes_no_more_and_the_transfer_goes_on_when_
     assert midway.starts()[-1] >= MIB
     assert midway.fetched() <= SIZE + ON_THE_WAY
     assert len(midway.writes()) <= 8, midway.writes()
-    midway.kube.kubectl("delete", "image", "image", "-n", midway.namespace, "--timeout=20s")
-    midway.kube.kubectl("delete", "backupstorage", midway.namespace, "--timeout=20s")
+    midway.kube.kubectl("delete", "image", "image", "-n", midway.namespace, "--timeout=60s")
+    midway.kube.kubectl("delete", "backupstorage", midway.namespace, "--timeout=60s")

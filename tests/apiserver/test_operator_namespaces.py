@@ -34,7 +34,7 @@ def gold(kube: cluster.Cluster, operator: OperatorProcess) -> Path:
     path = operator.root / "gold"
     document = operating.storage("gold", path, namespaceSelector=GOLD)
     kube.kubectl("apply", "-f", "-", stdin=json.dumps(document))
-    kube.kubectl("wait", "--for=condition=Ready", "backupstorage/gold", "--timeout=20s")
+    kube.kubectl("wait", "--for=condition=Ready", "backupstorage/gold", "--timeout=60s")
     return path
 
 
@@ -92,7 +92,7 @@ def test_a_label_that_goes_leaves_what_is_there_and_places_nothing_new(
     becomes(operator, namespace, "late", "False", "DependencyNotReady")
     assert objects(gold) == count
     assert images.asked("/late.raw") == 0
-    kube.kubectl("delete", "image", "kept", "late", "-n", namespace, "--timeout=20s")
+    kube.kubectl("delete", "image", "kept", "late", "-n", namespace, "--timeout=60s")
     assert objects(gold) == count - 1
 
 
@@ -113,8 +113,8 @@ def test_who_names_no_storage_gets_one_that_is_for_them(
         assert [ref["backupStorageName"] for ref in found["status"]["backupStorageRefs"]] == ["default-own"]
     finally:
         kube.kubectl("annotate", "backupstorage", "main", "goldmaster.dev/default=true")
-        kube.kubectl("delete", "image", "chosen", "-n", namespace, "--timeout=20s")
-        kube.kubectl("delete", "backupstorage", "default-own", "default-rest", "--timeout=20s")
+        kube.kubectl("delete", "image", "chosen", "-n", namespace, "--timeout=60s")
+        kube.kubectl("delete", "backupstorage", "default-own", "default-rest", "--timeout=60s")
 
 
 @pytest.mark.parametrize(

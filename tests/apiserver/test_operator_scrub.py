@@ -40,7 +40,7 @@ def test_a_damaged_copy_is_found_mended_and_told(
     kube.kubectl("apply", "-f", "-", stdin=json.dumps(operating.storage("scrubbed", place)))
     image = operating.image("golden", images.add("/scrubbed.raw", content), backupStorages=["scrubbed"])
     kube.kubectl("apply", "-n", kube_namespace, "-f", "-", stdin=json.dumps(image))
-    kube.kubectl("wait", "--for=condition=Ready", "--timeout=30s", "-n", kube_namespace, "image/golden")
+    kube.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "-n", kube_namespace, "image/golden")
     stored = place / "objects" / "sha256" / sha256[:2] / sha256
     flip(stored)
     wanted = operating.storage("scrubbed", place, scrubInterval="1h")

@@ -24,7 +24,7 @@ def process(emptied: cluster.Cluster, folder: Path) -> Iterator[OperatorProcess]
     try:
         started.until(lambda: bool(started.said("operator.leads")))
         emptied.kubectl("apply", "-f", "-", stdin=json.dumps(operating.storage("main", started.root / "main")))
-        emptied.kubectl("wait", "--for=condition=Ready", "backupstorage/main", "--timeout=20s")
+        emptied.kubectl("wait", "--for=condition=Ready", "backupstorage/main", "--timeout=60s")
         yield started
     finally:
         started.stop()

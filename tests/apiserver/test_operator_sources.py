@@ -79,7 +79,7 @@ def test_a_source_that_changes_is_told_and_then_imported(
     assert status["conditions"] == before["status"]["conditions"]
     images.add("/moving.raw", new)
     status = look(kube, operator, namespace, "moving")
-    kube.kubectl("wait", "--for=condition=UpstreamChanged", "--timeout=30s", "-n", namespace, "image/moving")
+    kube.kubectl("wait", "--for=condition=UpstreamChanged", "--timeout=60s", "-n", namespace, "image/moving")
     assert status["source"]["seen"]["length"] == len(new)
 
     def told() -> list[dict[str, Any]]:

@@ -66,16 +66,16 @@ class Kept:
 
     def remove(self, *images: str) -> None:
         for name in images:
-            self.kube.kubectl("delete", "image", name, "-n", self.namespace, "--timeout=20s")
-        self.kube.kubectl("delete", "backupstorage", self.name, "--timeout=20s")
+            self.kube.kubectl("delete", "image", name, "-n", self.namespace, "--timeout=60s")
+        self.kube.kubectl("delete", "backupstorage", self.name, "--timeout=60s")
 
 
 def test_a_new_storage_is_probed_and_tells_what_it_has(
     kube: cluster.Cluster, namespace: str, operator: OperatorProcess, images: ImageServer
 ) -> None:
     kept = Kept(operator, namespace, "fresh")
-    kube.kubectl("wait", "--for=jsonpath={.status.status}=Connected", "backupstorage/fresh", "--timeout=20s")
-    kube.kubectl("wait", "--for=condition=Ready", "backupstorage/fresh", "--timeout=20s")
+    kube.kubectl("wait", "--for=jsonpath={.status.status}=Connected", "backupstorage/fresh", "--timeout=60s")
+    kube.kubectl("wait", "--for=condition=Ready", "backupstorage/fresh", "--timeout=60s")
     status, there = kept.status(), os.statvfs(operator.root)
     assert status["totalCapacity"] == there.f_blocks * there.f_frsize
     assert 0 < status["availableCapacity"] <= status["totalCapacity"]
@@ -134,11 +134,11 @@ def test_disabled_takes_nothing_and_gives_nothing_up_and_serves(
     assert images.asked("/new-closed.raw") == 0
     assert operating.ready(kept.image("old")) == ("True", "Succeeded")
     kube.kubectl("delete", "image", "old", "-n", namespace, "--wait=false")
-    kube.kubectl("wait", "--for=jsonpath={.metadata.deletionTimestamp}", "image/old", "-n", namespace, "--timeout=20s")
+    kube.kubectl("wait", "--for=jsonpath={.metadata.deletionTimestamp}", "image/old", "-n", namespace, "--timeout=60s")
     operator.until(lambda: "is Disabled" in json.dumps(kept.image("old")["status"]["conditions"]))
     assert [file for file in (kept.path / "objects").rglob("*") if file.is_file() and file.suffix != ".json"]
     kept.apply(state="Enabled")
-    kube.kubectl("wait", "--for=delete", "image/old", "-n", namespace, "--timeout=20s")
+    kube.kubectl("wait", "--for=delete", "image/old", "-n", namespace, "--timeout=60s")
     kept.becomes("new", "True", "Succeeded")
     kept.remove("new")
 
@@ -179,8 +179,8 @@ def test_deletion_waits_for_the_last_image_and_nothing_new_comes_meanwhile(
     kept.becomes("late", "False", "DependencyNotReady")
     assert images.asked("/late-leaving.raw") == 0
     assert operating.ready(kept.image("last")) == ("True", "Succeeded")
-    kube.kubectl("delete", "image", "last", "late", "-n", namespace, "--timeout=20s")
-    kube.kubectl("wait", "--for=delete", "backupstorage/leaving", "--timeout=20s")
+    kube.kubectl("delete", "image", "last", "late", "-n", namespace, "--timeout=60s")
+    kube.kubectl("wait", "--for=delete", "backupstorage/leaving", "--timeout=60s")
 
 
 def test_the_type_is_fixed_and_the_path_may_move_with_its_files(

@@ -35,8 +35,8 @@ def asking(
     whole_bytes: int | None = None,
     peek: bool = False,
     max_bytes: int | None = None,
-    stall_s: float = 10,
-    connect_s: float = 10,
+    stall_s: float = 60,
+    connect_s: float = 60,
     namespace: str = "",
 ) -> FetchRequest:
     """Return a request for a URL."""

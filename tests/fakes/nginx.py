@@ -22,7 +22,7 @@ http {{
     server {{ listen 127.0.0.1:{port}; root {served}; {server} }}
 }}
 """
-_START_S = 10.0
+_START_S = 60.0
 _TRIES = 5
 
 
@@ -81,7 +81,7 @@ def _listens(process: "subprocess.Popen[bytes]", port: int) -> bool:
 def _end(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     try:
-        process.wait(10)
+        process.wait(30)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(10)
+        process.wait(30)

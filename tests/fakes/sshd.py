@@ -90,7 +90,7 @@ def serving(folder: Path) -> Iterator[Sshd]:
 def _listens(process: "subprocess.Popen[bytes]", port: int) -> bool:
     pause = threading.Event()
     for _ in range(int(_START_S / 0.05)):
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return True
         if process.poll() is not None:
             return False

@@ -31,7 +31,7 @@ def images(tmp_path: Path) -> Iterator[server.ImageServer]:
 def ask(
     images: server.ImageServer, path: str, method: str = "GET", **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", images.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", images.server_port, timeout=60)
     try:
         connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()

@@ -42,7 +42,7 @@ def is_running(tmp_path: Path) -> bool:
 def ends(tmp_path: Path) -> bool:
     """Wait for the end of the helper, which was killed a moment ago."""
     pause = threading.Event()
-    return any(not is_running(tmp_path) or pause.wait(0.05) for _ in range(200))
+    return any(not is_running(tmp_path) or pause.wait(0.05) for _ in range(1200))
 
 
 def test_what_it_prints_and_what_it_is_given(program: Path) -> None:

@@ -38,7 +38,7 @@ def argo(found: dict[str, Any]) -> tuple[str, str]:
     script = scripts[f"resource.customizations.health.goldmaster.dev_{found['kind']}"]
     program = f"local function check(obj)\n{script}\nend\nlocal health = check({lua(found)})\n"
     program += 'print(health.status .. "\\n" .. health.message)'
-    done = subprocess.run(["lua5.1", "-"], input=program, capture_output=True, text=True, check=True, timeout=10)
+    done = subprocess.run(["lua5.1", "-"], input=program, capture_output=True, text=True, check=True, timeout=60)
     status, message = done.stdout.rstrip("\n").split("\n", 1)
     return status, message
 

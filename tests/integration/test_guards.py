@@ -16,7 +16,7 @@ from tests.integration.shell import Shell
 from tests.integration.test_trash import objects, sha256
 
 ONE, TWO = (uuids.UUID(int=number, version=4).hex for number in (1, 2))
-WAIT_S = 30
+WAIT_S = 60
 
 
 def inventory(shell: Shell, name: str) -> dict[str, object]:

@@ -341,7 +341,7 @@ def test_a_changed_spec_shares_the_locks_and_the_bytes_that_await_their_claim(tm
     with before._layout.lock(content.sha256):  # held as by an operation under way
         dropping.start()
         assert not done.wait(0.1)
-    dropping.join(10)
+    dropping.join(60)
     assert done.is_set()
 
 

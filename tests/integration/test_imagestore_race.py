@@ -39,7 +39,7 @@ def at_once(*work: Callable[[], object]) -> None:
     line = threading.Barrier(len(work))
 
     def run(each: Callable[[], object]) -> None:
-        line.wait(10)
+        line.wait(60)
         each()
 
     with ThreadPoolExecutor(len(work)) as pool:

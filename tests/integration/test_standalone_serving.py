@@ -17,7 +17,7 @@ SETTLED = (
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
-    answer = urllib3.request("GET", f"http://127.0.0.1:{port}{path}", timeout=10, retries=False)
+    answer = urllib3.request("GET", f"http://127.0.0.1:{port}{path}", timeout=60, retries=False)
     return answer.status, answer.data.decode()
 
 

@@ -75,7 +75,7 @@ def children(counter: Path) -> Iterator[Children]:
         yield Children(process, counter)
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def stores_in(folder: Path, count: int) -> dict[str, ImageStore]:

@@ -145,7 +145,7 @@ def test_names_of_temporary_files_are_unique_and_known_to_the_sweep() -> None:
 
 def test_a_temporary_file_of_a_process_that_is_gone_is_an_orphan() -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as gone:
-        gone.wait(10)
+        gone.wait(60)
     ours = durable_files.temporary_name()
     space, _, *rest = ours.split("-")
     assert not durable_files.orphaned(ours)

@@ -365,7 +365,7 @@ def test_workers_take_keys_until_stopped() -> None:
     bench.engine._on_pass = lambda _key, _outcome: looked.set()
     bench.engine.start()
     try:
-        assert looked.wait(10)
+        assert looked.wait(60)
     finally:
         bench.engine.stop()
     assert bench.transfers.started

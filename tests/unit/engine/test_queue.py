@@ -75,7 +75,7 @@ def test_close_wakes_a_waiting_worker_with_none() -> None:
     worker = threading.Thread(target=lambda: got.append(keys.get()))
     worker.start()
     keys.close()
-    worker.join(5)
+    worker.join(60)
     assert not worker.is_alive()
     assert got == ["unset", None]
     keys.add("a")

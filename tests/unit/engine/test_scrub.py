@@ -353,7 +353,7 @@ def test_a_record_that_cannot_be_written_is_left_as_it_was(rig: Rig, monkeypatch
 def done(bench: Bench, satisfied: Callable[[], bool]) -> None:
     """Work until something that a scrub's thread does shows."""
     gate = threading.Event()
-    for _ in range(1000):
+    for _ in range(6000):
         bench.work()
         if satisfied():
             return

@@ -9,7 +9,7 @@ import pytest
 
 from controller.gitops.watcher import Watcher
 
-SOON_S = 10.0
+SOON_S = 60.0
 """Far longer than an event takes; a test that waits so long fails."""
 QUIET_S = 0.02
 

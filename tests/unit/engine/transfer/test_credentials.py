@@ -205,7 +205,7 @@ def transferred(request: TransferRequest, asked: FakeSource, secrets: Secrets) -
         asked, world.storages("a"), world.RealClock(), changed, concurrency=1, pace=world.PACE, secrets=secrets
     )
     pool.start(request, "owner")
-    assert done.wait(10)
+    assert done.wait(60)
     state = pool.state(request.key)
     assert pool.close(10)
     assert isinstance(state, Broken)

@@ -157,7 +157,7 @@ def until(transfers: Lanes, key: str, changed: threading.Event) -> object:
         state = transfers.state(key)
         if not isinstance(state, Queued | Running):
             return state
-        changed.wait(10)
+        changed.wait(60)
         changed.clear()
     raise AssertionError(f"{key} does not end")
 
@@ -170,14 +170,14 @@ def test_a_look_does_not_wait_for_a_download() -> None:
     def open_slowly(one: FetchRequest, stop: StopToken) -> FakeBody:
         if not one.peek:
             begun.set()
-            assert go_on.wait(30)
+            assert go_on.wait(60)
         return opened(one, stop)
 
     asked.open = open_slowly  # type: ignore[method-assign,assignment]
     transfers = lanes(asked, changed)
     try:
         transfers.start(world.request("a"), "me")
-        assert begun.wait(30)
+        assert begun.wait(60)
         transfers.start(request(), "me")
         assert until(transfers, f"{LOOK}1", changed) == Looked(Sighting(Validator('"1"'), len(DATA)))
         assert isinstance(transfers.state("get-1"), Running)
@@ -189,7 +189,7 @@ def test_a_look_does_not_wait_for_a_download() -> None:
         assert isinstance(until(transfers, "get-1", changed), Placed)
     finally:
         go_on.set()
-        assert transfers.close(10)
+        assert transfers.close(60)
 
 
 def test_a_bug_in_a_look_takes_nothing_with_it() -> None:
@@ -206,4 +206,4 @@ def test_a_bug_in_a_look_takes_nothing_with_it() -> None:
         assert isinstance(state, Broken)
         assert (state.failure.reason, state.failure.message) == (Reason.INTERNAL_ERROR, "internal error: RuntimeError")
     finally:
-        assert transfers.close(10)
+        assert transfers.close(60)

@@ -85,7 +85,7 @@ def test_each_sink_has_a_thread_of_its_own() -> None:
 def test_the_producer_waits_for_the_slowest() -> None:
     """With every buffer in the slow sink's hands there is none to acquire; one step of it frees one."""
     steps = threading.Semaphore(0)
-    slow, fast = Collecting(lambda: (steps.acquire(timeout=10), None)[1]), Collecting()
+    slow, fast = Collecting(lambda: (steps.acquire(timeout=60), None)[1]), Collecting()
     ring = ring_for(slow, fast, buffers=2)
     submit(ring, b"one")
     submit(ring, b"two")
@@ -95,7 +95,7 @@ def test_the_producer_waits_for_the_slowest() -> None:
     waiting.join(0.05)
     assert waiting.is_alive()
     steps.release()
-    waiting.join(10)
+    waiting.join(60)
     assert len(got) == 1
     steps.release(10)
     ring.finish()
@@ -120,7 +120,7 @@ def test_an_error_reaches_the_producer_and_is_told_at_once() -> None:
     ring = ring_for(good, Failing(), on_broken=told.set)
     with pytest.raises(ValueError, match="third"):
         submit_for_ever(ring)
-    assert told.wait(10)
+    assert told.wait(60)
     ring.abandon()
     assert good.finished == 0
     with pytest.raises(ValueError, match="third"):
