@@ -41,7 +41,9 @@ class House:
     def image(self, name: str, url: str, **spec: object) -> None:
         lines = [f"  {field}: {value}" for field, value in {"url": url, **spec}.items()]
         head = ["apiVersion: goldmaster.dev/v1alpha1", "kind: Image", f"metadata: {{name: {name}}}", "spec:"]
-        (self.manifests / f"{name}.yaml").write_text("\n".join(head + lines) + "\n")
+        beside = self.state_dir.parent / f"{name}.yaml"
+        beside.write_text("\n".join(head + lines) + "\n")
+        beside.rename(self.manifests / beside.name)  # whoever watches never sees half of it
 
     def storage(self, name: str) -> Path:
         path = self.state_dir.parent / name

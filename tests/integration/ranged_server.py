@@ -80,9 +80,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         served = self.served
         for at in range(0, len(data), PIECE):
             piece = data[at : at + PIECE]
-            self.wfile.write(piece)
-            with self.lock:
+            with self.lock:  # before it is sent: with it the client may be back sooner than this thread goes on
                 served.sent_bytes += len(piece)
+            self.wfile.write(piece)
             if served.bytes_per_s and served.closing.wait(PIECE / served.bytes_per_s):
                 return
 

@@ -49,7 +49,9 @@ class Shell:
             "metadata": {"name": name},
             "spec": spec,
         }
-        (self.manifests / f"{name}.json").write_text(json.dumps(document))
+        beside = self.root / f"{name}.json"
+        beside.write_text(json.dumps(document))
+        beside.rename(self.manifests / beside.name)  # whoever watches never sees half of it
 
     def files(self) -> set[str]:
         """Return everything below the root, with its bytes' hash: what changed shows."""
