@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 
 PIECE = 64 * 1024
 TRICKLE_S = 0.1
+FLOWS = 9 * 1024 * 1024 // 2
+"""What comes of a held file at that pace: two buffers, and more than the five seconds after which the next that is full
+is made durable. Then it only drips."""
 LAST = 1024 * 1024
 SIP = 2048
-"""What comes of the last mebibyte at a time: more a second than the least that a source may send, and nothing that is
-held comes to its end while a busy machine does what it is held for."""
+"""A drip, also all through the last mebibyte: more a second than the least that a source may send, and nothing that is
+held comes far, or to its end, while a busy machine does what it is held for."""
 
 
 @dataclass
@@ -90,11 +93,12 @@ def _handler(state: ImageServer) -> type[http.server.BaseHTTPRequestHandler]:
             while at < len(data) and not state.closing:
                 size = PIECE
                 if self.path in state.held and at >= state.hold_after and not state.flow.wait(TRICKLE_S):
-                    size = PIECE if at < len(data) - LAST else SIP
+                    size = PIECE if at < min(state.hold_after + FLOWS, len(data) - LAST) else SIP
                 piece = data[at : at + size]
+                # before it is sent: with it the client may be done sooner than this thread goes on
+                state.sent[self.path] = state.sent.get(self.path, 0) + len(piece)
                 self.wfile.write(piece)
                 at += len(piece)
-                state.sent[self.path] = state.sent.get(self.path, 0) + len(piece)
 
         def log_message(self, *_: object) -> None:
             pass
