@@ -11,7 +11,7 @@ from controller.adapters.sources.resolver import Endpoint, Resolve, resolve_with
 from controller.ports import StopToken
 
 
-def look_up(resolve: Resolve, stop: StopToken | None = None, timeout_s: float = 5) -> list[Endpoint]:
+def look_up(resolve: Resolve, stop: StopToken | None = None, timeout_s: float = 60) -> list[Endpoint]:
     stop = stop or threading.Event()
     return resolve_within(resolve, "h.example", 80, timeout_s=timeout_s, tick_s=0.01, clock=SystemClock(), stop=stop)
 
