@@ -123,8 +123,9 @@ def _logging_not_set_up() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _leaves_nothing_behind(_private_temporary_directory: Path) -> Iterator[None]:
-    """A test ends with the threads, child processes and temporary files that it began with."""
+    """A test ends with the threads, child processes, temporary files and settings of the process that it began with."""
     sandbox.refused.clear()
+    state = sandbox.process_state()
     threads = set(threading.enumerate())
     children = sandbox.child_processes()
     files = set(os.listdir(_private_temporary_directory))
@@ -139,5 +140,7 @@ def _leaves_nothing_behind(_private_temporary_directory: Path) -> Iterator[None]
         problems.append(f"child processes still run: {started}")
     if leftover := set(os.listdir(_private_temporary_directory)) - files:
         problems.append(f"temporary files are left: {sorted(leftover)}")
+    changed = [name for name, value in sandbox.process_state().items() if value != state[name]]
+    problems += [f"of this process is changed: {', '.join(changed)}"] if changed else []
     if problems:
         pytest.fail("the test leaves something behind: " + "; ".join(problems), pytrace=False)

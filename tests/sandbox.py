@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import signal
 import socket
 import sys
 import threading
@@ -75,6 +76,19 @@ def forbid_network() -> None:
             raise AssertionError(f"tests stay on loopback: {event} {args}")
 
     sys.addaudithook(hook)
+
+
+def process_state() -> dict[str, object]:
+    """Return what a process has one of, and what the next test of the same worker would find changed."""
+    return {
+        "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        "working directory": os.getcwd(),
+        "signal handlers": {
+            number.name: signal.getsignal(number)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+        },
+        "module path": [*sys.path],
+    }
 
 
 def child_processes() -> set[int]:

@@ -30,7 +30,8 @@ def test_kill_9_of_the_parent_ends_a_process(tmp_path: Path) -> None:
         "folder = pathlib.Path(sys.argv[1]);"
         "started = processes.Processes(folder, {'PATH': os.environ['PATH']});"
         "pid = folder / 'pid';"
-        "started.start('orphan', ['sh', '-c', f'echo $$ >{pid}; exec sleep 600'], lambda: pid.exists());"
+        "started.start('orphan', ['sh', '-c', f'echo $$ >{pid}; exec sleep 600'],"
+        " lambda: pid.exists() and pid.read_text().endswith(chr(10)));"
         "print('started', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]

@@ -97,13 +97,18 @@ def test_a_leak_fails_the_test_that_made_it(tmp_path: Path) -> None:
         children = []
 
         def test_thread():
-            threading.Thread(target=release.wait, args=(5,), daemon=True).start()
+            threading.Thread(target=release.wait, args=(60,), daemon=True).start()
 
         def test_process():
-            children.append(subprocess.Popen(["sleep", "5"]))
+            children.append(subprocess.Popen(["sleep", "60"]))
 
         def test_file():
             tempfile.mkdtemp()
+
+        def test_settings():
+            os.environ["NO_COLOR"] = "1"
+            os.chdir("base")
+            signal.signal(signal.SIGHUP, lambda *_: None)
 
         def test_swallowed_connect():
             try:
@@ -117,7 +122,8 @@ def test_a_leak_fails_the_test_that_made_it(tmp_path: Path) -> None:
             children[0].wait()
         """,
     )
-    assert "5 passed, 4 errors" in out
+    assert "6 passed, 5 errors" in out
+    assert "of this process is changed: environment, working directory, signal handlers" in out
     for told in ("threads still run", "child processes still run", "temporary files are left", "out of loopback"):
         assert told in out
 
