@@ -26,6 +26,8 @@ class Api:
     """Handed out by the login, the last one again and again."""
     lists: dict[str, object] = field(default_factory=dict)
     """What is answered to a path when no answer is left."""
+    missing: set[str] = field(default_factory=set)
+    """Paths that are answered 404 instead."""
     logins: int = 0
     down: bool = False
     """Answer 503 to everything."""
@@ -55,6 +57,8 @@ def serving() -> Iterator[Api]:
             api.asked.append((self.command, self.path, self.headers.get("Authorization", ""), body))
             api.accepted.append(self.headers.get("Accept", ""))
             usual: tuple[int, object, dict[str, str]] = (200, api.lists.get(self.path.partition("?")[0], {}), {})
+            if self.path in api.missing:
+                usual = (404, {}, {})
             if api.down:
                 usual = (503, {}, {})
             status, document, headers = api.answers.pop(0) if api.answers else usual
