@@ -73,7 +73,8 @@ class Holdings:
         self._by_url: defaultdict[str, defaultdict[Digest, set[Key]]] = defaultdict(lambda: defaultdict(set))
         """Url -> stored content -> images."""
         self._fresh_digests: OrderedDict[tuple[str, Digest], Content] = OrderedDict()
-        self._fresh_urls: OrderedDict[tuple[str, Digest], None] = OrderedDict()
+        self._fresh_urls: OrderedDict[str, tuple[Digest, ...]] = OrderedDict()
+        """Url -> what came of it, the newest first."""
         self._digested: OrderedDict[str, None] = OrderedDict()
 
     # --- what is noted -----------------------------------------------------------------------------------------------
@@ -97,7 +98,9 @@ class Holdings:
         with self._lock:
             for digest in _identifying(placed.content):
                 _remember(self._fresh_digests, (request.namespace, digest), placed.content)
-            _remember(self._fresh_urls, (source.fingerprint(request.url.text), placed.content.sha256), None)
+            name, sha256 = source.fingerprint(request.url.text), placed.content.sha256
+            before = (one for one in self._fresh_urls.get(name, ()) if one != sha256)
+            _remember(self._fresh_urls, name, (sha256, *islice(before, ASKED - 1)))
 
     def spared(self, url: str, content: Content, length: int | None) -> None:
         """A download of so many bytes need not be. None: nobody noted how many there were before they were expanded."""
@@ -150,7 +153,7 @@ class Holdings:
         name = source.fingerprint(url.text)
         with self._lock:
             contents = list(islice(self._by_url[name], ASKED)) if name in self._by_url else []
-            contents += [sha256 for known, sha256 in self._fresh_urls if known == name and sha256 not in contents]
+            contents += [sha256 for sha256 in self._fresh_urls.get(name, ()) if sha256 not in contents]
         for sha256 in contents:
             yield from self._recorded(sha256)
 
