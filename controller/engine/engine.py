@@ -187,6 +187,7 @@ class Engine:
                 return
             self._uids.pop(before, None)
         self.images.rotations.forget(before)
+        self.images.holders.forget(key)
         for transfer in self.transfers.owned(before):
             self.transfers.release(transfer, before)
 

@@ -1,6 +1,5 @@
 """One pass over one image: observe, plan, execute, write the status. Why it was called says nothing."""
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,6 +9,7 @@ import structlog
 from controller import errors
 from controller.engine.census import images
 from controller.engine.execute import execute
+from controller.engine.holders import Holders
 from controller.engine.holdings import Holdings
 from controller.engine.observe import observe
 from controller.engine.predecessors import Predecessors
@@ -79,8 +79,7 @@ class ImageReconciler:
         self.rotations = Rotations(secrets)
         self._predecessors = Predecessors(storages, clock)
         self._measured = Measured(clock, lambda: images(resources))
-        self._lock = threading.Lock()
-        self._holders: dict[str, Key] = {}
+        self.holders = Holders()
 
     def look(self, key: Key, hindered: Mapping[str, str] | None = None) -> tuple[Image, Observed, Plan] | None:
         """Observe and plan, changing nothing; None where the object is gone.
@@ -103,7 +102,7 @@ class ImageReconciler:
         if uuid and self._holder(key, uuid) == key:
             observed = replace(observed, predecessor=uuid)
         if observed.foreign:
-            self._is_no_holder(key)
+            self.holders.forget(key)  # a storage shows it, which it could not when the image was looked at last
         elif (holder := self._holder(key, source.image_uuid(image))) != key:
             observed = replace(
                 observed, foreign=f"spec.uuid is that of {holder.owner}: choose another, or leave it out"
@@ -112,22 +111,15 @@ class ImageReconciler:
 
     def _holder(self, key: Key, uuid: str) -> Key:
         """Return which living image has this uuid: the one with the best right to it of those that were looked at."""
-        with self._lock:
-            holder = self._holders.setdefault(uuid, key)
+        holder = self.holders.of(uuid, key)
         if holder == key:
             return key
         image, other = self._resources.image(key), self._resources.image(holder)
         has_it = other is not None and uuid in {other.spec.uuid, other.status.uuid, other.meta.uid.replace("-", "")}
         if has_it and (image is None or other is None or _right(other) <= _right(image)):
             return holder
-        with self._lock:
-            self._holders[uuid] = key
+        self.holders.give(uuid, key)
         return key
-
-    def _is_no_holder(self, key: Key) -> None:
-        """A storage shows that the uuid is another's, which it could not when `key` was looked at last."""
-        with self._lock:
-            self._holders = {uuid: holder for uuid, holder in self._holders.items() if holder != key}
 
     def reconcile(self, key: Key) -> Outcome:
         """Bring one image closer to its spec. Raises nothing that `controller.errors` calls transient."""
