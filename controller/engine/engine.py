@@ -21,9 +21,9 @@ from controller.model.digest import Digest
 from controller.model.image import State
 from controller.model.resource import Image, Key, Kind
 from controller.model.transfer import Running
-from controller.plan.case import Case
+from controller.plan.case import transfer_keys
 from controller.plan.deletion import due
-from controller.plan.observed import Limits, Observed
+from controller.plan.observed import Limits
 from controller.ports import Clock, Resources, Secrets, StorageFactory, Transfers
 from controller.settings import EngineSettings, ScrubSettings, TransferSettings
 
@@ -155,7 +155,7 @@ class Engine:
             self._know(key, None if image is None else image.meta.uid)
             with self._lock:
                 self._hurt.discard(key)
-            outcome = self.images.reconcile(key)
+            outcome = self.images.reconcile(key, image)
             if outcome.gone:
                 self._know(key, None)
             for name in outcome.unanswered:
@@ -235,7 +235,7 @@ class Engine:
         """Yield the names under which a transfer of this image may go on."""
         if conditions.is_true(image.status.conditions, ConditionType.READY):
             return
-        for key in Case.of(image, Observed(()), self._clock.now(), self._limits).transfer_keys():
+        for key in transfer_keys(image, self._limits):
             yield key
             yield source_name(key)
 

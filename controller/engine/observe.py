@@ -1,6 +1,6 @@
 """Look at the world around one image. Storages that cannot be asked are `None`, never empty."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from controller import errors
@@ -10,17 +10,15 @@ from controller.model.digest import Digest
 from controller.model.resource import DEFAULT_STORAGE, Image
 from controller.model.transfer import Placed, StoredRef, TrashRecord
 from controller.plan import source
-from controller.plan.case import Case
+from controller.plan.case import transfer_keys
 from controller.plan.observed import Limits, Observed, Shared, StorageView
-from controller.ports import Clock, Transfers
+from controller.ports import Transfers
 
 
-def observe(
-    image: Image, storages: Storages, transfers: Transfers, clock: Clock, limits: Limits, holdings: Holdings
-) -> Observed:
+def observe(image: Image, storages: Storages, transfers: Transfers, limits: Limits, holdings: Holdings) -> Observed:
     """Return what was seen. Asks every connected storage for this image's claims, and for the contents of interest."""
     owned = transfers.owned(image.meta.uid)
-    keys = owned | Case.of(image, Observed(()), clock.now(), limits).transfer_keys()
+    keys = owned | transfer_keys(image, limits)
     states = {key: state for key in keys if (state := transfers.state(key)) is not None}
     uuid = source.image_uuid(image)
     asked = [(storage, _ask(uuid, storage)) for storage in storages.all()]
@@ -33,7 +31,7 @@ def observe(
         interest.add(shared.content.sha256)
     namespace = image.meta.key.namespace
     views = tuple(
-        replace(_view(storage, found, interest), permitted=storages.permits(storage.resource.spec, namespace))
+        _view(storage, found, interest, permitted=storages.permits(storage.resource.spec, namespace))
         for storage, found in opened
     )
     return Observed(views, MappingProxyType(states), owned, _foreign(image, asked), shared=shared)
@@ -88,7 +86,7 @@ def _ask(uuid: str, storage: OpenStorage) -> _Found | None:
         return None
 
 
-def _view(storage: OpenStorage, found: _Found | None, interest: set[Digest]) -> StorageView:
+def _view(storage: OpenStorage, found: _Found | None, interest: set[Digest], *, permitted: bool | None) -> StorageView:
     refs = None if found is None else found.refs
     trash = None if found is None else found.trash
     holds = frozenset(ref.content.sha256 for ref in refs or () if ref.intact)
@@ -106,6 +104,7 @@ def _view(storage: OpenStorage, found: _Found | None, interest: set[Digest]) -> 
         room_bytes=storage.room_bytes,
         default=storage.resource.meta.annotations.get(DEFAULT_STORAGE) == "true",
         deleting=storage.resource.meta.deleting,
+        permitted=permitted,
         refs=refs,
         trash=trash if refs is not None else None,
         holds=holds,

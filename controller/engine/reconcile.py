@@ -81,17 +81,21 @@ class ImageReconciler:
         self._measured = Measured(clock, lambda: images(resources))
         self.holders = Holders()
 
-    def look(self, key: Key, hindered: Mapping[str, str] | None = None) -> tuple[Image, Observed, Plan] | None:
+    def look(
+        self, key: Key, hindered: Mapping[str, str] | None = None, image: Image | None = None
+    ) -> tuple[Image, Observed, Plan] | None:
         """Observe and plan, changing nothing; None where the object is gone.
 
-        `hindered`: storages, by uuid, that let nothing of a deleted image go a moment ago, and why.
+        `hindered`: storages, by uuid, that let nothing of a deleted image go a moment ago, and why. `image`: as it was
+        read just now; None: it has to be read.
         """
-        image = self._resources.image(key)
+        image = image or self._resources.image(key)
         if image is None:
             return None
         self._holdings.saw(image)
-        observed = observe(image, self._storages, self._transfers, self._clock, self._limits, self._holdings)
-        observed = replace(observed, storages=tuple(_hinder(view, hindered or {}) for view in observed.storages))
+        observed = observe(image, self._storages, self._transfers, self._limits, self._holdings)
+        if hindered:
+            observed = replace(observed, storages=tuple(_hinder(view, hindered) for view in observed.storages))
         if self.rotations.since(image):
             observed = replace(observed, secrets_changed=True)
         if any(_is_full(state) for state in observed.transfers.values()):
@@ -121,13 +125,16 @@ class ImageReconciler:
         self.holders.give(uuid, key)
         return key
 
-    def reconcile(self, key: Key) -> Outcome:
-        """Bring one image closer to its spec. Raises nothing that `controller.errors` calls transient."""
+    def reconcile(self, key: Key, image: Image | None = None) -> Outcome:
+        """Bring one image closer to its spec. Raises nothing that `controller.errors` calls transient.
+
+        `image`: as it was read just now; None: it has to be read.
+        """
         unanswered: tuple[str, ...] = ()
         hindered: dict[str, str] = {}
         try:
             for _ in range(MAX_STEPS):
-                looked = self.look(key, hindered)
+                looked = self.look(key, hindered, image)
                 if looked is None:
                     return Outcome(None, gone=True)
                 image, observed, plan = looked
@@ -137,6 +144,7 @@ class ImageReconciler:
                 if not plan.again:
                     gone = LetGo() in plan.after
                     return Outcome(plan.requeue, unanswered, image, gone=gone, looking=plan.looking)
+                image = None
         except errors.Conflict:
             return Outcome(CONFLICT_SOON, unanswered)
         except (errors.TransientError, errors.StorageDamaged) as exc:
@@ -153,7 +161,7 @@ class ImageReconciler:
         image = self._resources.image(key)
         if image is None:
             return
-        observed = observe(image, self._storages, self._transfers, self._clock, self._limits, self._holdings)
+        observed = observe(image, self._storages, self._transfers, self._limits, self._holdings)
         status = seen_again(image, observed.storages, now=self._clock.now())
         if status != image.status:
             self._resources.write_image_status(image, status)

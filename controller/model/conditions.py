@@ -1,7 +1,7 @@
 """Conditions as metav1.Condition has them, read by kstatus: Ready, and the abnormal-true Reconciling and Stalled."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -37,11 +37,13 @@ def merge(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Condition
     merged = []
     for condition in new:
         previous = before.get(condition.type)
-        keep = previous is not None and previous.status == condition.status
-        merged.append(
-            replace(condition, last_transition_time=previous.last_transition_time) if keep and previous else condition
-        )
+        same = previous is not None and previous.status == condition.status
+        merged.append(_since(condition, previous.last_transition_time) if same and previous else condition)
     return tuple(sorted(merged, key=lambda condition: condition.type.value))
+
+
+def _since(one: Condition, time: datetime) -> Condition:
+    return Condition(one.type, one.status, one.reason, one.message, one.observed_generation, time)
 
 
 def find(conditions: Iterable[Condition], wanted: ConditionType) -> Condition | None:

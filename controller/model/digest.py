@@ -20,14 +20,15 @@ class Algorithm(StrEnum):
     @property
     def hex_digits(self) -> int:
         """How many hexadecimal digits a value of this algorithm has."""
-        return {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}[self.value]
+        return _HEX_DIGITS[self]
 
     @property
     def identifies(self) -> bool:
         """Whether equal values mean equal bytes (collision resistant)."""
-        return self in {Algorithm.SHA256, Algorithm.SHA512}
+        return self is Algorithm.SHA256 or self is Algorithm.SHA512
 
 
+_HEX_DIGITS = {Algorithm.MD5: 32, Algorithm.SHA1: 40, Algorithm.SHA256: 64, Algorithm.SHA512: 128}
 _HEX = re.compile(r"[0-9a-f]+\Z", re.ASCII)
 
 

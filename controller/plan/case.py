@@ -35,6 +35,19 @@ def mended_by_secret(image: Image) -> bool:
     return bool(image.spec.secrets) and stalled and ready is not None and ready.reason in MENDED_BY_SECRET
 
 
+def _max_size_bytes(image: Image, limits: Limits) -> int:
+    given = image.spec.max_size_bytes
+    return limits.default_max_size_bytes if given is None else given
+
+
+def transfer_keys(image: Image, limits: Limits) -> frozenset[str]:
+    """Name the transfers of an image's source that may be under way, whoever started them."""
+    status, size = image.status, _max_size_bytes(image, limits)
+    known = (status.current, source.remembered(image.spec, status.history))
+    pins = {None, *(one.content.sha256 for one in known if one is not None)}
+    return frozenset(source.transfer_key(image.meta.key.namespace, image.spec, size, pinned) for pinned in pins)
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """The arguments of `plan_image`, and what follows from them at once."""
@@ -58,8 +71,7 @@ class Case:
     @property
     def max_size_bytes(self) -> int:
         """The bound on downloaded, stored and virtual size."""
-        given = self.image.spec.max_size_bytes
-        return self.limits.default_max_size_bytes if given is None else given
+        return _max_size_bytes(self.image, self.limits)
 
     def closed(self, into: frozenset[str]) -> list[str]:
         """Name the storages of this image, of those that a transfer writes to, which answer and may take nothing."""
@@ -108,12 +120,6 @@ class Case:
     def key(self, pinned: Digest | None = None) -> str:
         """Name the transfer that would fetch the source."""
         return source.transfer_key(self.image.meta.key.namespace, self.image.spec, self.max_size_bytes, pinned)
-
-    def transfer_keys(self) -> frozenset[str]:
-        """Name the transfers of the source that may be under way, whoever started them."""
-        status = self.image.status
-        known = (status.current, source.remembered(self.image.spec, status.history))
-        return frozenset({self.key(), *(self.key(one.content.sha256) for one in known if one is not None)})
 
     def request(
         self,

@@ -66,6 +66,8 @@ def _delivery_of(case: Case, current: Revision, source_id: str) -> Delivery | No
 
 def _fetched(case: Case, content: Content) -> Delivery | None:
     """Return what the source said of a content that was fetched just now, in whichever way."""
+    if not case.observed.transfers:
+        return None
     ended = (case.observed.transfers.get(key) for key in (case.key(), case.key(content.sha256)))
     deliveries = (state.delivery for state in ended if isinstance(state, Placed) and state.content == content)
     return next((delivery for delivery in deliveries if delivery is not None), None)

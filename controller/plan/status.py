@@ -78,13 +78,12 @@ def build(
             ),
         ),
     )
-    if old.last_op_date is None or _without_progress(status) != _without_progress(old):
-        status = replace(status, last_op_date=now)
-    return status
-
-
-def _without_progress(status: ImageStatus) -> ImageStatus:
-    return replace(status, progress=None, queue_position=None)
+    if old.last_op_date is not None:
+        moved = status.progress != old.progress or status.queue_position != old.queue_position
+        still = replace(status, progress=old.progress, queue_position=old.queue_position) if moved else status
+        if still == old:
+            return status
+    return replace(status, last_op_date=now)
 
 
 def _phase(finding: Finding, *, available: bool) -> Phase:
@@ -158,10 +157,12 @@ def ref(
         install_path=path,
         status=status,
         create_date=old.create_date if old else now,
-        last_op_date=now,
+        last_op_date=old.last_op_date if old else now,
         reason=reason,
     )
-    return old if old is not None and replace(built, last_op_date=old.last_op_date) == old else built
+    if old is None:
+        return built
+    return old if built == old else replace(built, last_op_date=now)
 
 
 def _had(image: Image, old: Ref | None, revision: Revision | None) -> bool:

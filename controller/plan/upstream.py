@@ -36,7 +36,8 @@ def watch(case: Case, plan: Plan) -> Plan:
     subject = _subject(case, plan.status)
     request = None if subject is None else _request(case, subject)
     stale = tuple(ReleaseTransfer(key) for key in _looks(case) if request is None or key != request.key)
-    plan = replace(plan, effects=plan.effects + stale)
+    if stale:
+        plan = replace(plan, effects=plan.effects + stale)
     if subject is None or request is None or plan.again:
         return plan
     if request.key in case.observed.owned:

@@ -103,8 +103,7 @@ def test_a_transfer_of_a_remembered_revision_is_one_that_the_image_waits_for() -
     world = lost()
     revert(world)
     key = world.started[-1].key
-    from controller.plan.case import Case
-    from controller.plan.observed import Observed
+    from controller.plan.case import transfer_keys
     from tests.fakes.world import LIMITS
 
-    assert key in Case.of(world.image, Observed(()), world.now, LIMITS).transfer_keys()
+    assert key in transfer_keys(world.image, LIMITS)
