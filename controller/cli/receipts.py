@@ -79,5 +79,5 @@ def _more(predicate: Mapping[str, Any]) -> str:
     size = quantity.format_bytes(fetched["fetchedBytes"])
     resumed = f" and {quantity.format_bytes(fetched['resumedBytes'])} resumed" if fetched["resumedBytes"] else ""
     # what was fetched in vain counts too: of sources that were skipped, or begun anew
-    in_all = " in all" if "skipped" in fetched or fetched["fetchedBytes"] > fetched.get("bytes", 2**63) else ""
+    in_all = " in all" if fetched["fetchedBytes"] > fetched.get("bytes", 2**63) else ""
     return f", from {fetched['servedBy']}{address}{proxy}: {size} fetched{in_all}{resumed}"
