@@ -1,300 +1,323 @@
 """The whole standalone engine against a model: any sequence of what people, upstreams, disks and kill -9 do to images.
 
-Real manifests, state, storages and HTTP. At each quiet point: Ready means these exact bytes on all storages of the
-image, nothing lies about that nobody claims, no revision that should be kept is missing, and going back costs no
-download. A failure prints the sequence and how to have it again.
+Real manifests, state, Secrets, storages and HTTP. At each quiet point each image is as `life_model` forecasts: Ready or
+not, with which bytes on which storages, and which older revisions in which order; `life_verdict` also sees to it that
+what is in the trash is untouched, that nobody's bytes lie about, and that nothing was fetched that was there.
+A failure prints the sequence; tests/README.md says which bugs this was seen to catch.
 """
 
-import hashlib
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_network
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from controller import errors, wiring
-from controller.engine import verify
-from controller.gitops.loop import Standalone
-from controller.model import conditions
-from controller.model.conditions import Condition, ConditionType
+from controller.engine import trash, usage, verify
+from controller.gitops.loop import Standalone, settled
 from controller.model.digest import Algorithm, Digest
-from controller.model.image import RefStatus, Revision
-from controller.model.resource import Image
+from controller.model.resource import Image, Key, Kind
+from controller.model.stored import Verb
 from controller.settings import Settings, SourceSettings, StandaloneSettings
-from tests.fakes import images
-from tests.fakes.memory_directory import SHARED_MEMORY
-from tests.integration import ranged_server
+from tests.integration import life_apply, life_disks, life_model
+from tests.integration.life_house import LifeHouse
+from tests.integration.life_model import CONTENTS, NOTHING_HAS_IT, SHA256, WAITING, Forecast, Wish
+from tests.integration.life_moment import STORAGES, Moment
+from tests.integration.life_verdict import Verdict, held_up, is_ready, reason
 
-HISTORY_LIMIT = 2
 SETTLES_WITHIN_S = 60.0
-STUCK_S = 1.0
-"""How long a convergence gets that cannot end, because a storage is away."""
-CONTENTS = [images.raw(seed=1), images.raw(seed=2), images.raw(seed=3), images.qcow2(payload=b"four")]
-SHA256 = [hashlib.sha256(content).hexdigest() for content in CONTENTS]
-FORMATS = ["raw", "raw", "raw", "qcow2"]
-WRONG = f"sha256:{'0' * 64}"
+PATHS = ("/p", "/q", "/m")
 
-NAMES = st.sampled_from(["a", "b"])
-PATHS = st.sampled_from(["/p", "/q"])
+OWNERS = ("default/a", "default/b", "team/a")
+
 INDEXES = st.integers(0, len(CONTENTS) - 1)
-CHECKSUMS = st.sampled_from(["right", "right", "none", "another", "wrong"])
+CHECKSUMS = st.sampled_from(["right"] * 5 + ["none"] * 4 + ["another", "wrong"])
 """Whose checksum a manifest gives: of what the upstream has, nobody's, of some other content, of nothing."""
-STORAGES = st.sampled_from(["s1", "s2"])
-PLACES = st.sampled_from([("s1",), ("s2",), ("s1", "s2")])
-POLICIES = st.sampled_from(["Delay", "Direct"])
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a manifest asks for. `content`: whose checksum it gives, None for none, -1 for one that nothing has."""
-
-    path: str
-    content: int | None
-    places: tuple[str, ...]
-    policy: str = "Delay"
-    format: str | None = None
+PASSWORDS = st.sampled_from([None] * 4 + ["first", "second"])
+ANY = st.integers(0, 11)
+"""Which one of a list: what is drawn may not depend on what the product did, else hypothesis calls a kill flaky."""
+DAMAGES = st.sampled_from(["flip", "cut", "remove", "claim", "record"])
+WISHES = st.builds(
+    Wish,
+    path=st.sampled_from(PATHS[:2]),
+    mirrors=st.sampled_from([(), (), ("/m",), ("/q", "/m")]),
+    places=st.sampled_from([("s1", "s2"), ("s1", "s2"), ("s1",), ("s2",)]),
+    policy=st.sampled_from(["Delay", "Direct", "Never"]),
+    limit=st.sampled_from([2, 2, 2, 3, 1, 0]),
+    watch=st.sampled_from([None, "Notify", "Import", "Import", "Ignore"]),
+    suspend=st.sampled_from([False] * 7 + [True]),
+    secret=st.sampled_from([False] * 4 + [True]),
+)
+ACTIONS = ["release"] * 8 + ["operate"] * 3 + ["go_back"] * 3
+ACTIONS += ["edit", "upstream", "delete", "storage"] * 2 + ["expunge", "disk", "kill"]
+"""What happens: what matters most most often."""
+Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 class LifeMachine(RuleBasedStateMachine):
-    """What people want, what the upstream has, and what was done to the disks."""
+    """What happens, one thing after the other. Trouble with a storage goes by after some steps."""
+
+    killer: life_apply.Killer
 
     def __init__(self) -> None:
         super().__init__()
-        parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-        self.home = Path(tempfile.mkdtemp(prefix="goldmaster-", dir=parent))
-        self.manifests = self.home / "manifests"
-        self.held = ExitStack()
-        self.served = self.held.enter_context(ranged_server.serving())
-        self.mode = StandaloneSettings(self.home / "state", confirm_deletions=True)
+        self.house = LifeHouse()
+        self.home, self.world, self.wishes = self.house.home, self.house.world, self.house.wishes
+        self.mode = StandaloneSettings(self.house.state, confirm_deletions=True, secrets_dir=self.house.secrets)
         self.settings = Settings(source=SourceSettings((ip_network("127.0.0.0/8"),)))
-        self.wanted: dict[str, Wish] = {}
-        self.kept: dict[str, list[str]] = {}
-        """Digests that an image served, the current one first: what must still be there."""
-        self.pinned: dict[tuple[str, str], set[str]] = {}
-        """(image, path) -> what it served of that url, one of which is what the url stands for without a checksum."""
-        self.unsure: set[tuple[str, str]] = set()
-        """The same pairs, where a kill may have left something else, or a deletion nothing."""
-        self.damaged: set[str] = set()
-        """Digests of contents that a disk lost a copy of: they may have to be fetched again."""
-        self.away: set[str] = set()
-        self.flipped = False
+        self.asked: set[str] = set()
+        """Images that somebody asked to look at, since the last quiet point."""
+        self.trouble: dict[str, int] = {}
+        """Storage -> for how many steps it stays as it is."""
+        self.flipped: set[str] = set()
+        """Storages with bytes that only a scrub finds."""
+        self.last: Moment | None = None
+        self.failed = False
         self.killed = False
+        """Whether an apply was killed since the last quiet point."""
+        self.loose = dict.fromkeys(STORAGES, frozenset[str]())
+        """What kills left on a storage; nothing is known of one that was not seen since."""
 
     def teardown(self) -> None:
         try:
-            if self.wanted or self.kept:
+            if self.last is not None and not self.failed:
+                for storage in STORAGES:
+                    self.house.bring_back(storage)
                 self.quiet_point()
         finally:
-            self.held.close()
-            shutil.rmtree(self.home)
+            self.house.close()
+
+    @initialize(wishes=st.lists(st.tuples(WISHES, CHECKSUMS), min_size=3, max_size=3))
+    def begin(self, wishes: list[tuple[Wish, str]]) -> None:
+        self.world.offered |= {"/p": 0, "/q": 1, "/m": 0}
+        self.house.serve()
+        for owner, (wish, checksum) in zip(OWNERS, wishes, strict=True):
+            self.house.write(owner, replace(wish, content=self._meant(wish.path, checksum)))
+        self.quiet_point()
+
+    @rule(data=st.data(), action=st.sampled_from(ACTIONS))
+    def happens(self, data: st.DataObject, action: str) -> None:
+        """One rule, as what matters must happen more often than what is rare."""
+        getattr(self, f"_{action}")(data.draw)
+        for storage in STORAGES:
+            self.trouble[storage] = self.trouble.get(storage, 0) - 1
+            if self.trouble[storage] == 0:
+                self.house.bring_back(storage)
 
     # --- people ----------------------------------------------------------------------------------------------------
 
-    @initialize()
-    def begin(self) -> None:
-        self.manifests.mkdir()
-        for name in ("s1", "s2"):
-            (self.manifests / f"{name}.yaml").write_text(
-                "apiVersion: goldmaster.dev/v1alpha1\nkind: BackupStorage\n"
-                f"metadata: {{name: {name}}}\n"
-                f"spec: {{type: ImageStore, imageStore: {{path: {self.home / name}}}, reservedCapacity: 1Mi}}\n"
-            )
-        self.upstream_changes("/p", 0)
-        self.upstream_changes("/q", 1)
-
-    @rule(name=NAMES, wish=st.builds(Wish, PATHS, st.none(), PLACES, POLICIES), checksum=CHECKSUMS, look=st.booleans())
-    def edit(self, name: str, wish: Wish, checksum: str, look: bool) -> None:
+    def _edit(self, draw: Draw) -> None:
         """Somebody writes a manifest, new or changed, right or wrong."""
-        self._write(name, replace(wish, content=self._meant(wish.path, checksum)))
-        if look:
-            self.quiet_point()
+        wish = draw(WISHES)
+        self.house.write(draw(st.sampled_from(OWNERS)), replace(wish, content=self._meant(wish.path, draw(CHECKSUMS))))
+        self._maybe_look(draw)
 
-    @rule(path=PATHS, content=INDEXES, name=NAMES, checksum=CHECKSUMS)
-    def release(self, path: str, content: int, name: str, checksum: str) -> None:
+    def _release(self, draw: Draw) -> None:
         """The upstream has something new, and the manifest says so: the usual life of an image."""
-        self.upstream_changes(path, content)
-        wish = self.wanted.get(name, Wish(path, None, ("s1", "s2")))
+        owner = draw(st.sampled_from([*OWNERS, *OWNERS[:1] * 3]))
+        path, checksum = draw(st.sampled_from(PATHS[:2])), draw(CHECKSUMS)
+        self.world.offered[path] = draw(INDEXES)
+        self.world.locks.pop(path, None)
+        self.house.serve()
         meant = self._meant(path, checksum)
-        told = FORMATS[meant] if meant is not None and meant >= 0 else None
-        self._write(name, replace(wish, path=path, content=meant, format=told))
+        told = None if meant is None or meant == NOTHING_HAS_IT else life_model.FORMATS[meant]
+        wish = self.wishes.get(owner, Wish(path))
+        self.house.write(owner, replace(wish, path=path, content=meant, format=told, suspend=False))
         self.quiet_point()
 
     def _meant(self, path: str, checksum: str) -> int | None:
-        offered = self.served.files.get(path)
+        offered = self.world.offered.get(path)
         if checksum == "none" or (checksum == "right" and offered is None):
             return None
         if checksum == "wrong":
-            return -1
-        index = 0 if offered is None else CONTENTS.index(offered)
-        return index if checksum == "right" else (index + 1) % len(CONTENTS)
+            return NOTHING_HAS_IT
+        return offered if checksum == "right" else ((offered or 0) + 1) % len(CONTENTS)
 
-    @rule(name=NAMES)
-    def delete(self, name: str) -> None:
-        (self.manifests / f"image-{name}.yaml").unlink(missing_ok=True)
-        self.wanted.pop(name, None)
-        self.kept.pop(name, None)
-        self.unsure |= {pin for pin in self.pinned if pin[0] == name}  # who is written again in time was never gone
+    def _maybe_look(self, draw: Draw) -> None:
+        if draw(st.booleans()):
+            self.quiet_point()
 
-    @precondition(lambda self: any(len(kept) > 1 for kept in self.kept.values()))
-    @rule(data=st.data())
-    def go_back(self, data: st.DataObject) -> None:
-        """A revert to an older revision takes no byte from the network."""
+    def _operate(self, draw: Draw) -> None:
+        """Somebody suspends an image, lets it go on, or asks for a look at it, and at its source with it."""
+        what = draw(st.sampled_from(["suspend", "resume", "look", "look", "look"]))
+        for owner in draw(st.lists(st.sampled_from(sorted(self.wishes)), max_size=2) if self.wishes else st.just([])):
+            if what == "look":
+                self.asked.add(owner)
+            else:
+                self.house.write(owner, replace(self.wishes[owner], suspend=what == "suspend"))
         self.quiet_point()
-        able = [
-            (name, sha256)
-            for name, kept in sorted(self.kept.items())
-            if name in self.wanted
-            for sha256 in kept[1 : 1 + HISTORY_LIMIT]
-            if sha256 not in self.damaged
-        ]
-        if not able:
-            return
-        name, sha256 = data.draw(st.sampled_from(able))
-        self._write(name, replace(self.wanted[name], content=SHA256.index(sha256), format=None))
-        before = self.served.sent_bytes
-        others = {path: self.served.files.pop(path) for path in list(self.served.files)}
-        self.quiet_point(upstream=False)
-        self.served.files |= others
-        assert self.served.sent_bytes == before
-        assert self.kept[name][0] == sha256
 
-    def _write(self, name: str, wish: Wish) -> None:
-        checksum = WRONG if wish.content == -1 else None
-        if wish.content is not None and wish.content >= 0:
-            checksum = f"sha256:{SHA256[wish.content]}"
-        lines = [
-            "apiVersion: goldmaster.dev/v1alpha1",
-            "kind: Image",
-            f"metadata: {{name: {name}}}",
-            "spec:",
-            f"  url: {self.served.url(wish.path)}",
-            f"  backupStorages: [{', '.join(wish.places)}]",
-            f"  deletionPolicy: {wish.policy}",
-            "  retry: {initialBackoff: 1s, maxBackoff: 1s}",
-            *([f"  checksum: {checksum}"] if checksum else []),
-            *([f"  format: {wish.format}"] if wish.format else []),
-        ]
-        (self.manifests / f"image-{name}.yaml").write_text("\n".join(lines) + "\n")
-        before = self.wanted.get(name)
-        if before is not None and before.places != wish.places:
-            # what is served is moved to another storage, older revisions are not
-            overlap = set(before.places) & set(wish.places)
-            self.kept[name] = self.kept.get(name, [])[:1] if overlap else []
-        self.wanted[name] = wish
+    def _delete(self, draw: Draw) -> None:
+        if self.wishes:
+            self.house.remove(draw(st.sampled_from(sorted(self.wishes))))
+            self._maybe_look(draw)
+
+    def _go_back(self, draw: Draw) -> None:
+        """A revert to an older revision, while the upstream has nothing at all."""
+        last = self.last or self.quiet_point()
+        kept = [(owner, one) for owner in sorted(self.wishes) for one in last.seen(owner).history]
+        which = draw(ANY)
+        if kept:
+            owner, sha256 = kept[which % len(kept)]
+            self.house.write(owner, replace(self.wishes[owner], content=SHA256.index(sha256), format=None))
+            offered = dict(self.world.offered)
+            self.world.offered.clear()
+            self.house.serve()
+            self.quiet_point()
+            self.world.offered |= offered
+            self.house.serve()
+
+    def _expunge(self, draw: Draw) -> None:
+        """A person lets the bytes of a deleted image go."""
+        self.quiet_point()
+        which = draw(ANY)
+        with wiring.beside(self.settings, self.mode) as (state, engine):
+            living = trash.living(state.images())
+            stores = [storage for storage in engine.storages.all() if storage.name not in self.world.away]
+            found = [entry for one in stores for entry in trash.discarded(one) if entry.record.whose not in living]
+            names = sorted({entry.record.whose[1] for entry in found})
+            for entry in found:
+                if entry.record.whose[1] == names[which % len(names)]:
+                    trash.expunge(entry.storage, entry.record.image_uuid)
+        self.quiet_point()
 
     # --- upstreams, disks and processes ----------------------------------------------------------------------------
 
-    @rule(path=PATHS, content=INDEXES)
-    def upstream_changes(self, path: str, content: int) -> None:
-        self.served.files[path] = CONTENTS[content]
-        self.served.etags[path] = f'"{SHA256[content]}"'
+    def _upstream(self, draw: Draw) -> None:
+        """It has something else, or nothing, for everybody or for who knows a password; and the Secret is rotated."""
+        path, content, password = draw(st.sampled_from(PATHS)), draw(st.none() | INDEXES), draw(PASSWORDS)
+        self.world.offered.pop(path, None)
+        self.world.locks.pop(path, None)
+        if content is not None:
+            self.world.offered[path] = content
+        if password is not None:
+            self.world.locks[path] = password
+        self.house.serve()
+        self.house.write_secret(draw(st.sampled_from([password, password, None, "other"])))
+        if draw(st.booleans()):
+            self.asked |= self.wishes.keys()
+            self.quiet_point()
 
-    @rule(path=PATHS)
-    def upstream_goes(self, path: str) -> None:
-        self.served.files.pop(path, None)
+    def _storage(self, draw: Draw) -> None:
+        """A mount is lost for some time; or a storage is Disabled, or its manifest gone, while images use it."""
+        storage, what = draw(st.sampled_from(STORAGES)), draw(st.sampled_from(["empty", "lost", "Disabled", "gone"]))
+        steps = draw(st.integers(1, 4))
+        if self.last is not None and storage in self.last.storages:  # an empty place is lost only where one was
+            self.house.bring_back(storage)
+            self.house.lose(storage, what)
+            self.trouble[storage] = steps
+            self.quiet_point()
 
-    @rule(storage=STORAGES, name=NAMES, wish=st.none() | st.builds(Wish, PATHS, st.none(), PLACES, POLICIES))
-    def storage_is_away(self, storage: str, name: str, wish: Wish | None) -> None:
-        """A mount is lost for a while, and an empty directory stands there; a manifest may change meanwhile."""
-        place = self.home / storage
-        if not place.exists():
-            return
-        place.rename(self.home / f"{storage}-away")
-        place.mkdir()
-        self.away.add(storage)
-        self.kept = {image: kept[:1] for image, kept in self.kept.items()}
-        if wish is not None:
-            self._write(name, wish)
-        self.quiet_point()
-        assert os.listdir(place) == [], "something was made where a storage was lost"
-        place.rmdir()
-        (self.home / f"{storage}-away").rename(place)
-        self.away.remove(storage)
-
-    @rule(name=STORAGES, which=st.integers(0, 7), how=st.sampled_from(["flip", "cut", "remove", "claim", "record"]))
-    def disk_loses(self, name: str, which: int, how: str) -> None:
+    def _disk(self, draw: Draw) -> None:
         """Stored bytes change, shrink or go; or a claim goes, or what is written about an object."""
-        place = self.home / name
-        found = sorted(path for path in (place / "objects").rglob("*") if path.is_file() and not path.suffix)
-        if not found:
-            return
-        target = found[which % len(found)]
-        self.damaged.add(target.name)
-        if how == "claim":
-            for claim in (place / "images").glob(f"*/{target.name[:40]}"):
-                claim.unlink()
-        elif how == "record":
-            target.with_name(f"{target.name}.json").unlink(missing_ok=True)
-        elif how == "remove":
-            target.unlink()
-        else:
-            target.chmod(0o644)
-            with target.open("r+b") as file:
-                if how == "cut":
-                    file.truncate(len(file.read()) // 2)
-                else:
-                    first = file.read(1)[0]
-                    file.seek(0)
-                    file.write(bytes([first ^ 1]))
-                    self.flipped = True
-            target.chmod(0o444)
-        self.quiet_point()
+        storage, which, how = draw(st.sampled_from(STORAGES)), draw(st.integers(0, 7)), draw(DAMAGES)
+        found = list(life_disks.files(self.home / storage))
+        if found:
+            life_disks.damage(found[which % len(found)], how)
+            self.flipped |= {storage} if how == "flip" else set()
+            self.quiet_point()
 
-    @rule(after_ms=st.integers(200, 1200))
-    def killed_apply(self, after_ms: int) -> None:
-        """The whole command, killed at some moment: all that is left of it is what lies on the disk."""
-        command = [sys.executable, "-m", "controller", "apply", str(self.manifests), "--confirm-deletions"]
-        place = ["--state", str(self.mode.state_dir), "--allow-network", "127.0.0.0/8"]
-        with subprocess.Popen([*command, *place], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                process.wait(after_ms / 1000)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                self.killed = True
-                # it may have come so far as to import something, which nobody saw
-                self.unsure |= {(name, wish.path) for name, wish in self.wanted.items()}
-                self.kept = {}
-            process.wait(60)
+    def _kill(self, draw: Draw) -> None:
+        """The whole command, killed after it said so much: all that is left of it is what lies on the disk."""
+        command = ["apply", str(self.house.manifests), "--confirm-deletions", "-v", "--timeout", "1s"]
+        command += ["--state", str(self.house.state), "--secrets", str(self.house.secrets)]
+        self.killer.apply([*command, "--allow-network", "127.0.0.0/8"], draw(st.integers(1, 15)))
+        self.killed = True
+        self.loose.clear()
 
     # --- quiet points ----------------------------------------------------------------------------------------------
 
-    @rule()
-    def quiet_point(self, *, upstream: bool = True) -> None:
+    def quiet_point(self) -> Moment:
         """Converge, as `apply` does, and look at everything."""
-        with wiring.standalone(self.settings, self.mode) as standalone:
-            if self.flipped:
-                self._scrub(standalone)
-            trees = standalone.load([self.manifests])
+        sent, self.failed = self.house.served.sent_bytes, True
+        with wiring.standalone(self.settings, self.mode, [self.house.manifests]) as standalone:
+            self._scrub(standalone)
+            before = Moment.of(standalone.state, self.home, self.world)
+            self._nothing_was_forgotten(before)
+            trees = standalone.load([self.house.manifests])
             assert [str(problem) for tree in trees for problem in tree.problems] == []
             standalone.take(trees)
-            standalone.try_again()
-            ended = standalone.converge(STUCK_S if self.away else SETTLES_WITHIN_S, threading.Event()).ended
-            assert ended or self.away, "an image does not settle"
-            found = {image.meta.key.name: image for image in standalone.state.images()}
-        self._look(found, upstream=upstream)
+            self._converge(standalone, before)
+            after = self._measured(standalone, Moment.of(standalone.state, self.home, self.world))
+        forecasts = self._forecasts(before, after)
+        verdict = Verdict(self.home, self.world, self.wishes, before, after, forecasts, self.loose)
+        verdict.check()
+        assert self.house.served.sent_bytes - sent <= verdict.may_fetch_bytes(2 * len(self.asked)), (
+            "it was there already"
+        )
+        self.loose |= {name: store.left for name, store in after.stores.items() if name not in self.loose}
+        self.last, self.failed, self.killed = after, False, False
+        self.asked.clear()
+        return after
+
+    def _forecasts(self, before: Moment, later: Moment | None = None) -> dict[str, Forecast]:
+        return {
+            owner: life_model.forecast(
+                wish, before.seen(owner), self.world, before.here(owner, later), asked=owner in self.asked
+            )
+            for owner, wish in self.wishes.items()
+        }
+
+    def _converge(self, standalone: Standalone, before: Moment) -> None:
+        """Until each image is settled, or waits for what the model says that it waits for."""
+        state = standalone.state
+        self.asked |= {image.meta.key.owner for image in state.waiting()}
+        waiting = {owner for owner in before.images.keys() - self.wishes if held_up(before.seen(owner), self.world)}
+        for _ in range(2):  # whoever is asked for a look at its source may become another's forecast
+            waiting |= {owner for owner, one in self._forecasts(before).items() if one.waits or one.ready is None}
+            self.asked |= waiting
+        # who is asked says so in its next status: that it waits was found out now
+        state.ask_all([Key(Kind.IMAGE, *owner.split("/")) for owner in sorted(self.asked)], Verb.RECONCILE)
+        done, transfers = threading.Event(), standalone.engine.transfers
+
+        def look() -> None:
+            images = state.images()
+            still = [image for image in images if not (image.meta.key.owner in waiting and _waits(image))]
+            # what says that it is settled may have its source looked at; that is a transfer
+            if all(map(settled, still)) and not any(transfers.owned(image.meta.uid) for image in images):
+                done.set()
+
+        converged = standalone.converge(SETTLES_WITHIN_S, done, look)
+        standalone.engine.stop()
+        still = [image for image in state.images() if not settled(image)]
+        assert converged.ended or done.is_set(), f"{[(one.meta.key, one.status.conditions) for one in still]}"
+
+    def _measured(self, standalone: Standalone, after: Moment) -> Moment:
+        """Add what `get backupstorages -o wide` tells, where every image is Ready and every storage is there."""
+        everywhere = not (self.world.away or self.world.disabled or self.world.dropped)
+        if not everywhere or not all(map(is_ready, after.images.values())):
+            return after
+        opened = standalone.engine.storages.all()
+        return replace(after, measured={one.name: usage.measure(one, after.images.values()) for one in opened})
+
+    def _nothing_was_forgotten(self, now: Moment) -> None:
+        """A restart finds what the last instance knew; a kill cut short no more than one change."""
+        if self.last is None:
+            return
+        for owner, image in self.last.images.items():
+            was, found = self.last.seen(owner), now.seen(owner)
+            if not self.killed:
+                assert now.images[owner].status == image.status
+            elif owner in now.images and found.current is not None:
+                wish = self.wishes.get(owner, Wish("", places=tuple(STORAGES), limit=was.limit))
+                limits = (replace(wish, limit=limit) for limit in (wish.limit, was.limit))
+                must = {was.history} | {was.after(found.current, one, self.world).history for one in limits}
+                assert found.history in must, f"{owner} was killed with {was}, and is {found}"
 
     def _scrub(self, standalone: Standalone) -> None:
         """Hash every object, as a scrub does, and take out of service what is damaged."""
-        self.flipped = bool(self.away)  # what is away is scrubbed when it is back
+        flipped, self.flipped = self.flipped - self.world.away, self.flipped & self.world.away
+        if not flipped:
+            return
         standalone.engine.probe_storages()
         for storage in standalone.engine.storages.all():
-            if not storage.connected:
-                continue
-            for path in sorted((self.home / storage.name / "objects").rglob("*")):
-                digest = Digest(Algorithm.SHA256, path.name) if len(path.name) == 64 else None
-                if digest is None:
-                    continue
+            for path in life_disks.files(self.home / storage.name) if storage.name in flipped else ():
+                digest = Digest(Algorithm.SHA256, path.name)
                 try:
                     right = verify.hash_reader(storage.adapter.open(digest, fresh=True), lambda _: None)[0] == digest
                 except errors.StorageDamaged:
@@ -302,133 +325,30 @@ class LifeMachine(RuleBasedStateMachine):
                 if not right:
                     storage.adapter.quarantine(digest, "the model says so")
 
-    def _look(self, found: dict[str, Image], *, upstream: bool) -> None:
-        if not self.away:
-            assert set(found) == set(self.wanted)
-        for name, wish in self.wanted.items():
-            image = found[name]
-            if _is(image, ConditionType.READY):
-                self._is_there(name, image, wish)
-            elif not self.away and upstream and self._can_be_had(name, wish):
-                raise AssertionError(f"{name} {wish} could be had, but: {_condition(image, ConditionType.READY)}")
-            if _is(image, ConditionType.AVAILABLE):
-                assert image.status.current is not None
-                assert self._copies(image, image.status.current.content.sha256.hex) or self.away
-            if image.status.current is not None:
-                self._remember(name, image, image.status.current)
-            self._nothing_is_missing(name, image)
-        if not self.away:
-            self._nothing_is_left(found)
 
-    def _is_there(self, name: str, image: Image, wish: Wish) -> None:
-        """Ready: this generation, these exact bytes, on all storages that the manifest names."""
-        status = image.status
-        assert status.current is not None
-        sha256 = status.current.content.sha256.hex
-        assert status.observed_generation == image.meta.generation
-        assert sha256 in SHA256
-        assert wish.content is None or SHA256[wish.content] == sha256
-        assert wish.format is None or FORMATS[SHA256.index(sha256)] == wish.format
-        assert status.current.content.size_bytes == len(CONTENTS[SHA256.index(sha256)])
-        assert [ref.storage_name for ref in status.refs] == sorted(wish.places)
-        assert {ref.status for ref in status.refs} == {RefStatus.READY}
-        for ref in status.refs:
-            path = self.home / ref.storage_name / "images" / ref.install_path.removeprefix("zstore://")
-            assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256, f"{ref} has other bytes"
-        pinned = self.pinned.setdefault((name, wish.path), set())
-        # an older revision whose bytes were lost is none any more: its url begins anew
-        unsure = not pinned or pinned & self.damaged or (name, wish.path) in self.unsure
-        assert wish.content is not None or unsure or sha256 in pinned, "other bytes under a pinned url"
-
-    def _remember(self, name: str, image: Image, current: Revision) -> None:
-        """What is served from now on, be it on all storages or not, is what must be kept when something else is."""
-        sha256 = current.content.sha256.hex
-        self.pinned.setdefault((name, current.url.removeprefix(self.served.url(""))), set()).add(sha256)
-        places = {path.parents[2].name for path in self._copies(image, sha256)}
-        if places & set(self.wanted[name].places):
-            before = [other for other in self.kept.get(name, []) if other != sha256]
-            self.kept[name] = [sha256, *before]
-
-    def _can_be_had(self, name: str, wish: Wish) -> bool:
-        """Whether nothing speaks against Ready: the upstream has what is asked for, or the image has it already."""
-        offered = self.served.files.get(wish.path)
-        sha256 = None if offered is None else hashlib.sha256(offered).hexdigest()
-        if wish.content is None:
-            pinned = self.pinned.get((name, wish.path), set())
-            fits = sha256 is not None and pinned <= {sha256} and (name, wish.path) not in self.unsure
-        elif wish.content < 0:
-            fits = False
-        else:
-            fits = sha256 == SHA256[wish.content]
-            sha256 = SHA256[wish.content]
-            fits = fits or (sha256 in self.kept.get(name, [])[: 1 + HISTORY_LIMIT] and sha256 not in self.damaged)
-        return fits and (wish.format is None or sha256 is None or FORMATS[SHA256.index(sha256)] == wish.format)
-
-    def _nothing_is_missing(self, name: str, image: Image) -> None:
-        """The older revisions that the limit allows are listed, and their bytes are there."""
-        history = [revision.content.sha256.hex for revision in image.status.history]
-        assert len(history) <= HISTORY_LIMIT
-        if self.away or not _is(image, ConditionType.READY):
-            return
-        for sha256 in self.kept.get(name, [])[1 : 1 + HISTORY_LIMIT]:
-            if sha256 not in self.damaged:
-                assert sha256 in history, f"{name} lost {sha256}"
-                assert self._copies(image, sha256), f"{name} has no bytes of {sha256}"
-
-    def _nothing_is_left(self, found: dict[str, Image]) -> None:
-        """Every claim is of an image or of the trash, every object is claimed, nothing is under way."""
-        by_uuid = {image.status.uuid: image for image in found.values()}
-        for name in ("s1", "s2"):
-            store = self.home / name
-            claimed = set()
-            for claim in (store / "images").glob("*/*"):
-                if claim.suffix:
-                    continue
-                claimed.add(claim.name)
-                image = by_uuid.get(claim.parent.name)
-                if image is None:
-                    assert (store / "trash" / f"{claim.parent.name}.json").exists(), f"{claim} is of nobody"
-                elif _is(image, ConditionType.READY):
-                    revisions = [image.status.current, *image.status.history]
-                    known = {revision.content.image_id for revision in revisions if revision}
-                    assert claim.name in known, f"{claim} is of no revision"
-            if self.killed:
-                continue  # `doctor` names what a kill between two steps leaves, and a later import finds it
-            for path in (store / "objects").rglob("*"):
-                if path.is_file() and not path.suffix and path.name not in self.damaged:
-                    assert path.name[:40] in claimed, f"{path} is claimed by nobody"
-            if (store / "staging").exists():
-                assert os.listdir(store / "staging") == []
-
-    def _copies(self, image: Image, sha256: str) -> list[Path]:
-        """Return the good copies that an image has of a content."""
-        places = (self.home / name / "images" / str(image.status.uuid) / sha256[:40] for name in ("s1", "s2"))
-        return [path for path in places if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256]
-
-
-def _condition(image: Image, kind: ConditionType) -> Condition | None:
-    return conditions.find(image.status.conditions, kind)
-
-
-def _is(image: Image, kind: ConditionType) -> bool:
-    return conditions.is_true(image.status.conditions, kind)
+def _waits(image: Image) -> bool:
+    """Whether a status that was written after it was asked for says that it waits for another object."""
+    status = image.status
+    fresh = status.last_handled_reconcile_at == image.meta.requested_at
+    return fresh and status.observed_generation == image.meta.generation and reason(image) in WAITING
 
 
 @pytest.mark.parametrize(
     ("examples", "steps"),
     [
-        pytest.param(10, 16, id="short"),
-        pytest.param(150, 40, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+        pytest.param(4, 24, id="short", marks=pytest.mark.timeout(600)),
+        pytest.param(150, 40, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
     ],
 )
 def test_images_live_as_the_model_says(examples: int, steps: int) -> None:
-    run_state_machine_as_test(
-        LifeMachine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            phases=[Phase.generate],  # a shorter sequence is worth less than the minutes that finding it takes
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    with life_apply.killing() as killer:
+        run_state_machine_as_test(
+            type("Life", (LifeMachine,), {"killer": killer}),
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                phases=[Phase.generate],  # a shorter sequence is worth less than the minutes that finding it takes
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
