@@ -8,7 +8,8 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -70,9 +71,14 @@ class Forbidden(errors.ClusterDenied):
 class _Session:
     """Credentials and the connections that show them."""
 
+    login: Login
     pool: urllib3.HTTPConnectionPool
     headers: dict[str, str]
     expires_at: float | None
+    users: int = 0
+    """Requests that are being made with it."""
+    retired: bool = False
+    """Whether its connections are closed when the last of these has ended."""
 
 
 class Client:
@@ -97,9 +103,8 @@ class Client:
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         with self._lock:
-            session, self._session = self._session, None
-        if session is not None:
-            session.pool.close()
+            if self._session is not None:
+                self._retire(self._session)
 
     def get(self, path: str, **query: str) -> Document:
         """Read an object or a page of a list."""
@@ -143,12 +148,13 @@ class Client:
         if document is not None:
             with self._lock:
                 self._writes[VERBS[method], _resource(path)] += 1
-        session = self._login()
-        response = self._send(session, method, path, query, document, accept, content)
+        with self._session_for_one() as session:
+            response = self._send(session, method, path, query, document, accept, content)
         if response.status == 401:
             logs.logger().info("kube.login", message="the API server does not know us (any more): logging in again")
             self._drop(session)
-            response = self._send(self._login(), method, path, query, document, accept, content)
+            with self._session_for_one() as session:
+                response = self._send(session, method, path, query, document, accept, content)
         return _answer(response, method, path)
 
     def _send(
@@ -176,21 +182,43 @@ class Client:
                 f"the API server {self.access.server} does not answer: {logs.clip(str(exc))}"
             ) from exc
 
-    def _login(self) -> _Session:
+    @contextmanager
+    def _session_for_one(self) -> Iterator[_Session]:
+        """Yield a session that is good now, for one request: until that has ended nobody closes its connections."""
         with self._lock:
-            session = self._session
-            if session is None or (session.expires_at is not None and self._clock.monotonic() >= session.expires_at):
-                old, session = session, self._open(self.access.login())
-                self._session = session
-                if old is not None:
-                    old.pool.close()
-            return session
+            session = self._login()
+            session.users += 1
+        try:
+            yield session
+        finally:
+            with self._lock:
+                session.users -= 1
+                _close_if_done(session)
+
+    def _login(self) -> _Session:
+        """Return the session, or a new one where it is too old. With the lock."""
+        session = self._session
+        if session is None:
+            session = self._session = self._open(self.access.login())
+        elif session.expires_at is not None and self._clock.monotonic() >= session.expires_at:
+            login = self.access.login()
+            if login == session.login:  # a token file is read each minute, and changes each hour
+                session.expires_at = self._expiry(login)
+            else:
+                self._retire(session)
+                session = self._session = self._open(login)
+        return session
 
     def _drop(self, session: _Session) -> None:
         with self._lock:
             if self._session is session:
-                self._session = None
-                session.pool.close()
+                self._retire(session)
+
+    def _retire(self, session: _Session) -> None:
+        """Let nobody new have it. With the lock."""
+        self._session = None
+        session.retired = True
+        _close_if_done(session)
 
     def _open(self, login: Login) -> _Session:
         headers = {"User-Agent": MANAGER}
@@ -211,13 +239,18 @@ class Client:
             pool: urllib3.HTTPConnectionPool = proxy.connection_from_url(self.access.server)
         else:
             pool = urllib3.connection_from_url(self.access.server, **options)
-        return _Session(pool, headers, self._expiry(login))
+        return _Session(login, pool, headers, self._expiry(login))
 
     def _expiry(self, login: Login) -> float | None:
         if login.expires is not None:
             left = login.expires - self._clock.now() - RENEW_BEFORE
             return self._clock.monotonic() + max(left.total_seconds(), 1.0)
         return self._clock.monotonic() + ROTATES_EVERY.total_seconds() if login.rotates else None
+
+
+def _close_if_done(session: _Session) -> None:
+    if session.retired and not session.users:
+        session.pool.close()
 
 
 def _resource(path: str) -> str:

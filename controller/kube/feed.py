@@ -228,7 +228,8 @@ class Feed:
             middlewares=(_routed(self._access.route),),
         )
         with self._lock:
-            self._sessions.append(session)
+            # kopf logs in again before each token expires, and closes what it had
+            self._sessions = [*(one for one in self._sessions if not one.closed), session]
         expires = login.expires
         if login.rotates:
             expires = self._clock.now() + timedelta(minutes=10)  # the kubelet renews a token long before it expires

@@ -97,7 +97,7 @@ class Lease:
             if holder not in {"", self._identity} and not self._expired(found):
                 return self._not_ours()
             self._client.replace(self._path, self._record(found, holder=self._identity))
-        except errors.TransientError as exc:  # a conflict among them: somebody was faster
+        except (errors.TransientError, Gone) as exc:  # a conflict: somebody was faster; gone: deleted under our hands
             log.debug("lease.not_ours", message=str(exc))
             return False
         self._renewed_at = asked_at

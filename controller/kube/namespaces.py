@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from controller import errors
 from controller.kube.client import Client, Forbidden, Gone
 from controller.model.selector import namespace_labels
 
@@ -19,6 +20,8 @@ log = structlog.get_logger()
 COLLECTION = "/api/v1/namespaces"
 PLURAL = "namespaces"
 PAGE = 500
+TRIES = 3
+"""A list is begun anew so often if it takes longer than the server keeps its old versions (5 minutes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def _parse(document: Mapping[str, Any]) -> tuple[str, _Known]:
 
 def _list(client: Client) -> tuple[dict[str, _Known], int]:
     """Return all namespaces, and as of when; begun anew where the list expires between two pages."""
-    while True:
+    for _ in range(TRIES):
         listed: dict[str, _Known] = {}
         query = {"limit": str(PAGE)}
         try:
@@ -104,3 +107,4 @@ def _list(client: Client) -> tuple[dict[str, _Known], int]:
                 query["continue"] = token
         except Gone as exc:
             log.warning("kube.list_expired", kind="Namespace", message=str(exc))
+    raise errors.ClusterUnavailable("a list of namespaces expires before it is read")

@@ -6,6 +6,7 @@ There is no list and no watch of Secrets, as both would need the right to read a
 import base64
 import binascii
 from typing import Any
+from urllib.parse import quote
 
 from controller import errors
 from controller.kube.client import Client, Forbidden, Gone
@@ -51,7 +52,8 @@ class KubeSecrets:
 
 
 def _path(namespace: str, name: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/secrets/{name}"
+    # quoted, although the CRD lets no slash into a name: it may be of another version
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/secrets/{quote(name, safe='')}"
 
 
 def _values(shown: str, found: dict[str, Any]) -> dict[str, bytes]:

@@ -14,6 +14,9 @@ from controller.ports import Clock, Resources
 
 log = structlog.get_logger()
 
+TROUBLE_SOON_S = 10.0
+"""How soon to go on after the API server did not take a status. There may be thousands to be told."""
+
 
 class Unreadable:
     """Notes keys from any thread; `tell` writes their statuses."""
@@ -22,27 +25,42 @@ class Unreadable:
         self._cache = cache
         self._clock = clock
         self._lock = threading.Lock()
-        self._pending: set[Key] = set()
+        self._pending: dict[Key, None] = {}
+        """In the order in which they are told."""
+        self._not_before = float("-inf")
 
     def note(self, entry: Entry) -> None:
         """Remember an object if it cannot be read."""
         if entry.unreadable and not entry.resource.meta.deleting:
             with self._lock:
-                self._pending.add(entry.key)
+                self._pending.setdefault(entry.key)
 
     def tell(self, resources: Resources) -> None:
-        """Write the status of each that was noted; what fails is tried again at the next call."""
+        """Write the status of each that was noted.
+
+        What others changed meanwhile is tried again at the next call. The first that the server does not take ends the
+        call; it waits a while with the others, and comes after them.
+        """
+        if self._clock.monotonic() < self._not_before:
+            return
         with self._lock:
-            pending, self._pending = self._pending, set()
-        for key in pending:
+            pending, self._pending = list(self._pending), {}
+        for number, key in enumerate(pending):
             entry = self._cache.get(key)
             if entry is None:
                 continue
             try:
                 self._tell(resources, entry)
+            except errors.Conflict as exc:
+                log.debug("kube.unreadable_untold", key=str(key), message=str(exc))
+                self.note(entry)
             except errors.TransientError as exc:
                 log.warning("kube.unreadable_untold", key=str(key), message=str(exc))
-                self.note(entry)
+                asked = exc.retry_after.total_seconds() if exc.retry_after else 0.0
+                self._not_before = self._clock.monotonic() + max(TROUBLE_SOON_S, asked)
+                with self._lock:
+                    self._pending = dict.fromkeys([*pending[number + 1 :], *self._pending, key])
+                return
             except errors.GoldmasterError as exc:  # the server refuses the status: nothing that a later try mends
                 log.exception("kube.unreadable_untold", key=str(key), message=str(exc))
 

@@ -58,6 +58,7 @@ def test_the_account_may_do_no_more_than_is_listed(operated: cluster.Cluster) ->
         ("get", "secrets"),
         ("list", "pods"),
         ("get", "namespaces"),
+        ("patch", "events"),
         ("update", "namespaces"),
         ("get", "customresourcedefinitions"),
     ]:

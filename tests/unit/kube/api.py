@@ -29,6 +29,8 @@ class Api:
     missing: set[str] = field(default_factory=set)
     """Paths that are answered 404 instead."""
     logins: int = 0
+    connections: int = 0
+    """Those that clients have opened so far."""
     down: bool = False
     """Answer 503 to everything."""
 
@@ -50,6 +52,10 @@ def serving() -> Iterator[Api]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            api.connections += 1
+            super().setup()
 
         def _do(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)

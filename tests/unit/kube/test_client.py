@@ -1,5 +1,6 @@
 """What each answer of an API server means to us; what the wire does to it; who we say we are."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -60,6 +61,51 @@ def test_a_token_that_rotates_is_read_anew_each_minute(api: Api) -> None:
     clock.advance(61)
     client.get("/a")
     assert api.logins == 2
+    client.close()
+
+
+def test_a_token_file_that_says_the_same_costs_no_new_connection(api: Api) -> None:
+    """It is read each minute, and changes each hour."""
+    api.tokens = ["same", "same", "other"]
+    clock = FakeClock()
+    client = Client(api.access(rotates=True), clock)
+    for _ in range(3):
+        client.get("/a")
+        clock.advance(61)
+    assert (api.logins, api.connections) == (3, 2)
+    assert [asked[2] for asked in api.asked] == ["Bearer same", "Bearer same", "Bearer other"]
+    client.close()
+
+
+class Meanwhile:
+    """A part of a request that something is done at, after the credentials were chosen."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self._do = do
+
+    def __str__(self) -> str:
+        self._do()
+        return "x"
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["rotated", "refused"])
+def test_who_has_a_session_in_hand_while_another_thread_logs_in_anew_is_answered(api: Api, refused: bool) -> None:
+    """Its connections were closed under it, and what it did failed for ten seconds."""
+    api.tokens = ["old", "new"]
+    clock = FakeClock()
+    client = Client(api.access(rotates=True), clock)
+    client.get("/first")
+
+    def log_in() -> None:
+        if refused:
+            api.answer(401)
+        else:
+            clock.advance(61)
+        client.get("/other")
+
+    client.get("/slow", when=Meanwhile(log_in))  # type: ignore[arg-type]
+    assert api.asked[-1][1:3] == ("/slow?when=x", "Bearer old")
+    assert api.asked[-2][1:3] == ("/other", "Bearer new")
     client.close()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from controller import errors
 from controller.kube.client import Client
-from controller.kube.namespaces import Namespaces
+from controller.kube.namespaces import TRIES, Namespaces
 from tests.unit.kube.api import Api
 
 
@@ -101,3 +101,14 @@ def test_a_list_that_expires_between_pages_begins_anew(api: Api, client: Client)
     api.answer(410, {"message": "expired"})
     api.answer(200, page(space("b", 2)))
     assert namespaces.resync(client) == {"b"}
+
+
+def test_a_list_that_never_comes_to_its_end_is_given_up_for_now(api: Api, client: Client) -> None:
+    namespaces = Namespaces()
+    namespaces.learn("ADDED", space("a", 1, tier="gold"))
+    for _ in range(TRIES):
+        api.answer(200, page(space("b", 2), token="more"))
+        api.answer(410, {"message": "expired"})
+    with pytest.raises(errors.ClusterUnavailable, match="a list of namespaces expires before it is read"):
+        namespaces.resync(client)
+    assert (tier(namespaces, "a"), tier(namespaces, "b")) == ("gold", None)

@@ -36,6 +36,14 @@ def test_each_read_asks_for_this_one_name(api: Api, secrets: KubeSecrets, kind: 
     assert [path for _, path, _, _ in api.asked] == ["/api/v1/namespaces/team/secrets/mirror"] * 2
 
 
+def test_a_name_is_never_a_path(api: Api, secrets: KubeSecrets) -> None:
+    """The CRD refuses a slash; one of another version may not."""
+    api.answer(404)
+    with pytest.raises(errors.DependencyNotReady):
+        secrets.read("team", "../../other/secrets/key")
+    assert api.asked[0][1] == "/api/v1/namespaces/team/secrets/..%2F..%2Fother%2Fsecrets%2Fkey"
+
+
 @pytest.mark.parametrize("kind", ["Opaque", "kubernetes.io/service-account-token", None])
 def test_a_secret_that_was_not_made_for_us_is_denied(api: Api, secrets: KubeSecrets, kind: str | None) -> None:
     api.answer(200, document(kind, token="bm90IGZvciB1cw=="))
