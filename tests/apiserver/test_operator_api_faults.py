@@ -36,12 +36,15 @@ def proxy(emptied: cluster.Cluster) -> Iterator[FaultProxy]:
 def process(emptied: cluster.Cluster, proxy: FaultProxy, folder: Path) -> Iterator[OperatorProcess]:
     """An operator behind the proxy, with a storage, and with its watches standing."""
     started = OperatorProcess(emptied, folder, "--list-interval=2s", "--parallel=8", port=proxy.port).start()
-    emptied.kubectl("apply", "-f", "-", stdin=json.dumps(operating.storage("main", started.root / "main")))
-    emptied.kubectl("wait", "--for=condition=Ready", "backupstorage/main", "--timeout=60s")
-    started.until(lambda: len(proxy.asked("GET", "watch=true")) >= 3)
-    yield started
-    assert started.alive
-    assert started.stop() == 0
+    try:
+        emptied.kubectl("apply", "-f", "-", stdin=json.dumps(operating.storage("main", started.root / "main")))
+        started.wait_for("backupstorage/main", "default")
+        started.until(lambda: len(proxy.asked("GET", "watch=true")) >= 3)
+        yield started
+        assert started.alive
+    finally:
+        code = started.stop()
+    assert code == 0
 
 
 class Transfer:
