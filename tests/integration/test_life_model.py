@@ -276,14 +276,15 @@ class LifeMachine(RuleBasedStateMachine):
         done, transfers = threading.Event(), standalone.engine.transfers
 
         def look() -> None:
-            images = state.images()
-            still = [image for image in images if not (image.meta.key.owner in waiting and _waits(image))]
-            # what says that it is settled may have its source looked at; that is a transfer
-            if all(map(settled, still)) and not any(transfers.owned(image.meta.uid) for image in images):
+            # counted by passes: what says that it is settled may have its source looked at, and be changed by that
+            found = [image for image in state.images() if image.meta.key.owner in waiting and _waits(image)]
+            if standalone.progress.pending <= len(found) and not any(transfers.owned(one.meta.uid) for one in found):
                 done.set()
 
         converged = standalone.converge(SETTLES_WITHIN_S, done, look)
         standalone.engine.stop()
+        if any(transfers.owned(image.meta.uid) for image in state.images()):
+            self.loose.clear()  # a look at what waits led to a transfer, just when it was broken off
         still = [image for image in state.images() if not settled(image)]
         assert converged.ended or done.is_set(), f"{[(one.meta.key, one.status.conditions) for one in still]}"
 
