@@ -12,7 +12,7 @@ from controller.model.resource import Image
 from controller.model.transfer import Broken, Placed, Queued, Running, TransferRequest, TransferTarget
 from controller.plan import retry, room, source, status, verified
 from controller.plan.effects import Effect, Plan, ReleaseTransfer, StartTransfer
-from controller.plan.observed import Limits, Observed
+from controller.plan.observed import Limits, Observed, StorageView
 from controller.plan.status import Finding
 from controller.plan.storages import Choice, choose
 from controller.reasons import Reason
@@ -179,7 +179,7 @@ class Case:
         if finding.stalled or finding.reconciling is Reason.PROGRESSING_WITH_RETRY:
             trouble = dict.fromkeys((storage.uuid for storage in self.choice.targets), finding.reason) | (trouble or {})
         moving = finding.downloading
-        refs = status.refs(image, self.choice.targets, current, trouble or {}, moving=moving, now=self.now)
+        refs = status.refs(image, self._told_of, current, trouble or {}, moving=moving, now=self.now)
         built = status.build(
             image,
             finding,
@@ -192,6 +192,17 @@ class Case:
             now=self.now,
         )
         return Plan(built, finding.message, effects=effects, after=after, requeue=requeue)
+
+    @property
+    def _told_of(self) -> tuple[StorageView, ...]:
+        """The storages that have a ref: where the image belongs, and where nobody can ask whether its copy is gone.
+
+        Who deletes such a storage gives up what lies there.
+        """
+        copied = {ref.storage_uuid for ref in self.image.status.refs if ref.install_path}
+        left = (storage for storage in self.observed.storages if storage not in self.choice.targets)
+        unknown = (one for one in left if one.uuid in copied and not one.reachable and not one.deleting)
+        return (*self.choice.targets, *unknown)
 
     def _lost(self) -> Reason:
         """Say why nobody shows a copy of a revision that was verified once: damaged or gone, or not known."""

@@ -97,6 +97,10 @@ class Verdict:
         assert status.current.content.size_bytes == SIZES[sha256]
         assert {ref.storage_name for ref in status.refs if ref.status is RefStatus.READY} == set(wish.places)
         for ref in status.refs:
+            if ref.status is not RefStatus.READY:
+                assert ref.storage_name not in wish.places, f"{owner} is Ready with {ref}"
+                assert ref.status is RefStatus.UNKNOWN, f"{owner} is Ready with {ref}"
+                continue
             path = self.home / ref.storage_name / "images" / ref.install_path.removeprefix("zstore://")
             assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256, f"{ref} has other bytes"
         allowed, uuid = {sha256, *after.history}, self.after.uuid(owner)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from controller.model.image import RefStatus, State
 from controller.model.transfer import Failure, Queued, Running
 from controller.reasons import Reason
-from tests.fakes.world import World, content, spec
+from tests.fakes.world import World, content, ready, spec
 
 URL = "http://images.example/a"
 
@@ -95,3 +95,42 @@ def test_an_older_revision_on_a_storage_that_gets_no_new_one_is_no_damage() -> N
     world.run()
     assert refs(world)[0] == ("s1", RefStatus.READY, None)
     assert Reason.STORAGE_DAMAGED not in {reason for _, _, reason in refs(world)}
+
+
+def edited_away_while_down() -> World:
+    """An image on two storages of which one went down, and whose manifest then names the other one alone."""
+    world = world_of("s1", "s2")
+    world.run()
+    world.store("s2").up = False
+    world.edit(spec(URL, backup_storages=("s1",)))
+    world.run()
+    return world
+
+
+def test_a_copy_on_a_storage_that_is_down_is_told_of_until_it_is_known_to_be_gone() -> None:
+    world = edited_away_while_down()
+    away = ("s2", RefStatus.UNKNOWN, Reason.STORAGE_UNAVAILABLE)
+    assert refs(world) == [("s1", RefStatus.READY, None), away]
+    assert ready(world)
+    world.store("s2").up = True
+    world.run()
+    assert refs(world) == [("s1", RefStatus.READY, None)]
+    assert not world.store("s2").claims
+
+
+def test_an_image_deleted_before_the_storage_is_back_leaves_no_claim_without_an_owner() -> None:
+    world = edited_away_while_down()
+    world.image = replace(world.image, meta=replace(world.image.meta, deleting=True))
+    waits = world.settle()
+    assert "s2 could not be asked" in waits.summary
+    world.stores[1].up = True
+    world.settle()
+    assert world.gone
+    assert not world.store("s2").claims
+
+
+def test_who_deletes_a_storage_that_is_down_gives_up_the_copies_there() -> None:
+    world = edited_away_while_down()
+    world.store("s2").deleting = True
+    world.settle()
+    assert refs(world) == [("s1", RefStatus.READY, None)]
