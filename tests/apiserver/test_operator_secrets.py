@@ -151,7 +151,7 @@ def test_the_binding_is_for_its_namespace_and_for_single_names(
         return asked.stdout.strip() == "yes"
 
     assert may("get", "-n", namespace)
-    assert not may("get", "-n", "default")
+    assert not may("get", "-n", f"{namespace}-other")
     assert not may("get", "-n", operating.NAMESPACE)
     for verb in ("list", "watch", "update", "patch", "create", "delete"):
         assert not may(verb, "-n", namespace), verb

@@ -60,28 +60,32 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         headers = {"Content-Length": str(end - start)} | ({} if etag is None else {"ETag": etag})
         if partly:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
-        self._answer(206 if partly else 200, headers)
+        body = memoryview(data)[start:end]
+        counted = min(len(body), PIECE) if partly else 0
+        self._answer(206 if partly else 200, headers, counted)
         try:
             if not partly:
                 served.on_body(self.path)
-            self._send(memoryview(data)[start:end])
+            self._send(body, counted)
         except OSError:
             self.close_connection = True
 
-    def _answer(self, status: int, headers: dict[str, str]) -> None:
+    def _answer(self, status: int, headers: dict[str, str], counted: int = 0) -> None:
+        """Say how it begins. So many bytes count as sent with it: who asked for a part may read no more than this."""
         with self.lock:
             self.served.asked.append((self.path, status))
+            self.served.sent_bytes += counted
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
 
-    def _send(self, data: memoryview) -> None:
+    def _send(self, data: memoryview, counted: int) -> None:
         served = self.served
         for at in range(0, len(data), PIECE):
             piece = data[at : at + PIECE]
             with self.lock:  # before it is sent: with it the client may be back sooner than this thread goes on
-                served.sent_bytes += len(piece)
+                served.sent_bytes += 0 if at < counted else len(piece)
             self.wfile.write(piece)
             if served.bytes_per_s and served.closing.wait(PIECE / served.bytes_per_s):
                 return
