@@ -150,7 +150,7 @@ def test_the_binding_is_for_its_namespace_and_for_single_names(
         asked = kube.kubectl("auth", "can-i", verb, "secrets/mirror", f"--as={account}", *where, check=False)
         return asked.stdout.strip() == "yes"
 
-    assert may("get", "-n", namespace)
+    fixtures.eventually(lambda: may("get", "-n", namespace))  # the server has to see its own binding first
     assert not may("get", "-n", f"{namespace}-other")
     assert not may("get", "-n", operating.NAMESPACE)
     for verb in ("list", "watch", "update", "patch", "create", "delete"):
