@@ -112,6 +112,9 @@ class FaultProxy:
         self._to = ("127.0.0.1", int(kube.server.rsplit(":", 1)[1]))
         self._trust = ssl.create_default_context(cafile=str(kube.authority))
         self._lock = threading.Lock()
+        self._answered = threading.Condition(self._lock)
+        self._under_way: set[object] = set()
+        """Writes that the server may have seen and that are not noted yet."""
         self._faults: list[Fault] = []
         self._holds: list[Hold] = []
         self._watches: list[_Watch] = []
@@ -166,8 +169,14 @@ class FaultProxy:
             return len(self._watches)
 
     def asked(self, method: str = "", path: str = "") -> list[Asked]:
-        """Return the requests so far, in the order of their answers."""
-        with self._lock:
+        """Return the requests so far, in the order of their answers.
+
+        Waits for those that write and are under way: what the server has done already can be seen before its answer
+        comes back here.
+        """
+        with self._answered:
+            before = set(self._under_way)
+            assert self._answered.wait_for(lambda: not before & self._under_way, ANSWER_S)
             asked = list(self._asked)
         return [one for one in asked if re.fullmatch(method or ".*", one.method) and re.search(path, one.path)]
 
@@ -205,6 +214,19 @@ class FaultProxy:
         """Remember a request."""
         with self._lock:
             self._asked.append(Asked(method, path, status))
+
+    @contextlib.contextmanager
+    def passing_on(self, method: str) -> Iterator[None]:
+        """Know a request that goes to the server, until it was noted or failed."""
+        token = object()
+        with self._lock:
+            self._under_way |= {token} if method != "GET" else set()
+        try:
+            yield
+        finally:
+            with self._answered:
+                self._under_way.discard(token)
+                self._answered.notify_all()
 
     def connect(self) -> http.client.HTTPSConnection:
         """Open a connection to the server."""
@@ -286,7 +308,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             )
         else:
             self.proxy.wait_for(self.command, self.path)
-            self._forward(body)
+            with self.proxy.passing_on(self.command):
+                self._forward(body)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.proxy.note(self.command, self.path, status)
