@@ -3,8 +3,6 @@
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,26 +15,13 @@ from controller.gitops.tree import Tree
 from controller.model.git import Tip
 from tests.fakes import git_http
 from tests.fakes.git_repository import GitRepository as Written
-from tests.integration.git_world import World, a_world
+from tests.integration.git_world import World
 
 pytestmark = pytest.mark.needs_git
 NEVER = threading.Event()
 MANIFEST = (
     "apiVersion: goldmaster.dev/v1alpha1\nkind: Image\nmetadata: {name: a}\nspec: {url: 'https://images.example/a'}\n"
 )
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as held:
-        yield a_world(tmp_path, "file", held)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[git_http.GitServer]:
-    (tmp_path / "served").mkdir()
-    with git_http.serving(tmp_path / "served") as served:
-        yield served
 
 
 @pytest.fixture

@@ -32,12 +32,6 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
         yield a_world(tmp_path, request.param, held)
 
 
-@pytest.fixture
-def local(tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as held:
-        yield a_world(tmp_path, "file", held)
-
-
 # --- over every transport --------------------------------------------------------------------------------------------
 
 

@@ -20,20 +20,7 @@ from tests.integration.git_world import NEVER, PASSWORD, World, a_world
 pytestmark = pytest.mark.needs_git
 
 
-@pytest.fixture
-def local(tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as held:
-        yield a_world(tmp_path, "file", held)
-
-
 # --- http ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[git_http.GitServer]:
-    (tmp_path / "served").mkdir()
-    with git_http.serving(tmp_path / "served") as served:
-        yield served
 
 
 @pytest.fixture
